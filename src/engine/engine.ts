@@ -1,0 +1,67 @@
+/**
+ * The KV engine interface.
+ *
+ * ORDER. Calls on one engine take effect in the order in which they are made: a read that is issued
+ * after write() was called sees that write, whether or not its promise has settled. Apply and reads of a turn
+ * need no waiting between them because of this.
+ *
+ * DURABILITY. write() resolves when the batch is visible and atomic against a process crash; it is NOT
+ * yet on disk. sync() resolves when everything written before it was called is on disk. A failed
+ * write or sync is fatal: the engine latches the error, every later call rejects with it.
+ */
+export interface Engine {
+  /** Name for status: 'rocksdb', 'memory'. */
+  readonly kind: string;
+  newBatch(): EngineBatch;
+  /** Applies the batch atomically. The batch belongs to the engine from then on; do not touch it again. */
+  write(batch: EngineBatch): Promise<void>;
+  /** A durability barrier over all earlier writes. */
+  sync(): Promise<void>;
+  /** Values in the order of the keys; null where there is none. */
+  getMany(keys: readonly Buffer[]): Promise<(Buffer | null)[]>;
+  /** One page of [start, end); an empty end is the end of the data. */
+  scan(options: ScanOptions): Promise<ScanPage>;
+  /** A consistent view of the data as of all writes issued before this call. Must be closed. */
+  openView(): Promise<EngineView>;
+  /** Bytes and keys in [start, end), roughly; cheap. */
+  approximateSize(start: Buffer, end: Buffer): Promise<{ bytes: number; keys: number }>;
+  /** Bytes that the engine's files take. */
+  diskBytes(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Collects writes. Keys and values are kept by reference until write(). */
+export interface EngineBatch {
+  /** Operations so far. */
+  readonly count: number;
+  /** Bytes of keys and values so far. */
+  readonly bytes: number;
+  put(key: Buffer, value: Buffer): void;
+  delete(key: Buffer): void;
+  /** Deletes [start, end) as of this point of the batch. In order with the other operations of the batch. */
+  deleteRange(start: Buffer, end: Buffer): void;
+}
+
+export interface ScanOptions {
+  readonly start: Buffer;
+  readonly end: Buffer;
+  readonly limit: number;
+  /** The page ends early once it holds this many bytes; at least one row is returned if there is one. */
+  readonly maxBytes: number;
+  readonly reverse: boolean;
+  readonly keysOnly: boolean;
+}
+
+export interface ScanPage {
+  /** Keys and values; values are empty buffers when keysOnly. */
+  readonly rows: readonly { readonly key: Buffer; readonly value: Buffer }[];
+  /** True: the range holds more rows beyond the last one. */
+  readonly more: boolean;
+}
+
+/** A consistent view that stays as it is while the engine goes on. */
+export interface EngineView {
+  get(key: Buffer): Promise<Buffer | null>;
+  scan(options: ScanOptions): Promise<ScanPage>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,195 @@
+import type { Engine, EngineBatch } from '../engine/engine.js';
+import type { ConfChange } from '../raft/conf_change.js';
+import type { ConfState, Message, SnapshotMeta } from '../raft/message.js';
+
+/** Field number of a command in EntryPayload: 1 a client's write, 2 an administrative command. */
+export type CommandKind = 1 | 2;
+
+/** One command of a committed entry, in order. bytes is a view into the entry. */
+export interface Command {
+  readonly kind: CommandKind;
+  readonly bytes: Buffer;
+}
+
+/** Hosts many Raft groups on one event loop (DESIGN section 4). */
+export interface MultiRaft {
+  readonly hostId: number;
+  readonly engine: Engine;
+  /** Makes (or restarts) a group's running peer. The log must already hold the group unless `bootstrap` is given. */
+  addGroup(spec: GroupSpec): Promise<Group>;
+  group(groupId: number): Group | undefined;
+  groups(): IterableIterator<Group>;
+  readonly groupCount: number;
+  /** Stops the peer and drops its log. The caller has already written its tombstone to the engine. */
+  removeGroup(groupId: number): Promise<void>;
+  /** Passes a request to another host, at most once; rejects with a reason when the connection is lost. */
+  forward(hostId: number, payload: Buffer, timeoutMs: number): Promise<Buffer>;
+  stats(): MultiRaftStats;
+  /** Stops everything in order: groups, transport, log. Settles waiting proposals as undetermined. */
+  close(): Promise<void>;
+}
+
+export interface GroupSpec {
+  readonly groupId: number;
+  readonly replicaId: number;
+  readonly stateMachine: StateMachine;
+  /** What the engine holds: state machine position and the membership at it. */
+  readonly applied: { readonly index: number; readonly term: number };
+  readonly confState: ConfState;
+  /** A new group: its log begins after this index and term, as on every other first member. */
+  readonly bootstrap?: { readonly index: number; readonly term: number };
+  /** Campaign at once, as the first leader that placement chose. */
+  readonly campaign?: boolean;
+}
+
+/** A group's running peer on this host. */
+export interface Group {
+  readonly groupId: number;
+  readonly replicaId: number;
+  readonly stateMachine: StateMachine;
+  isLeader(): boolean;
+  /** Replica id of the leader, 0 if none is known. */
+  leaderId(): number;
+  term(): number;
+  /**
+   * Proposes a command. All commands of one turn share one entry. `done` is called exactly once, never
+   * from within this call. bytes must stay as they are.
+   */
+  propose(kind: CommandKind, bytes: Buffer, done: (outcome: ProposalOutcome) => void): void;
+  proposeConfChange(change: ConfChange, done: (outcome: ProposalOutcome) => void): void;
+  /**
+   * A linearizable read point. `done(null)`: every engine read issued from within the callback on sees all writes
+   * acknowledged before readIndex was called. All reads of a turn share one round. Works on followers too (asks the leader).
+   */
+  readIndex(done: (failure: ReadFailure | null) => void): void;
+  transferLeader(toReplicaId: number): void;
+  campaign(): void;
+  status(): GroupStatus;
+}
+
+export type ProposalOutcome =
+  | { readonly status: 'applied'; readonly index: number; readonly result: unknown }
+  /** Certainly not proposed, or certainly not committed. */
+  | { readonly status: 'dropped'; readonly reason: DropReason; readonly leaderId: number }
+  /** Was proposed; whether it commits is not known any more (leadership lost, group stopped). */
+  | { readonly status: 'undetermined'; readonly leaderId: number };
+
+export type DropReason = 'notLeader' | 'busy' | 'transferring' | 'confChangePending' | 'rejected' | 'stopped';
+export type ReadFailure = { readonly reason: 'notLeader' | 'busy' | 'stopped' | 'timeout'; readonly leaderId: number };
+
+export interface GroupStatus {
+  readonly groupId: number;
+  readonly replicaId: number;
+  readonly role: 'follower' | 'preCandidate' | 'candidate' | 'leader';
+  readonly term: number;
+  readonly leaderId: number;
+  readonly commit: number;
+  readonly applied: number;
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly confState: ConfState;
+  /** Leader only. */
+  readonly progress: readonly GroupProgress[];
+}
+
+export interface GroupProgress {
+  readonly replicaId: number;
+  readonly match: number;
+  readonly state: 'probe' | 'replicate' | 'snapshot';
+  readonly recentActive: boolean;
+  readonly learner: boolean;
+}
+
+/**
+ * What a group's log is applied to. Deterministic: same entries, same results, on every replica. All
+ * calls for one group come one after the other, in log order.
+ */
+export interface StateMachine {
+  /** Engine keys whose values apply() will want of these commands (compare-and-swap); null: none. */
+  keysToRead(commands: readonly Command[]): readonly Buffer[] | null;
+  /**
+   * Applies one entry's commands: adds engine operations (data, sessions, and the replica record with
+   * index and term as the new applied position) to ctx.batch and returns one result per command.
+   * Called with no commands for empty entries, which still move the applied position.
+   */
+  apply(index: number, term: number, commands: readonly Command[], ctx: ApplyContext): readonly unknown[];
+  /** False refuses a committed membership change (wrong epoch): it is then skipped on every replica alike. */
+  acceptConfChange(change: ConfChange): boolean;
+  /** The change took effect in the group. confState is the configuration from now on; record it with the applied position. */
+  applyConfChange(
+    index: number,
+    term: number,
+    change: ConfChange | null,
+    confState: ConfState,
+    ctx: ApplyContext,
+  ): unknown;
+  /**
+   * Called once per batch after the last entry of this group in it; for records that need one write per batch
+   * (the applied position) instead of one per entry.
+   */
+  finishBatch(ctx: ApplyContext): void;
+  /** Host id of a replica; 0 if not known. */
+  hostOf(replicaId: number): number;
+  /** A consistent copy as of everything applied; memory bounded whatever its size. */
+  openSnapshot(): Promise<StateSnapshot>;
+  /**
+   * Replaces everything by a snapshot that is completely staged on disk. A crash at any point leaves the old state, the new
+   * one, or a record that makes the store install the same staged file again when it starts. Resolves when it is synced.
+   */
+  installSnapshot(meta: SnapshotMeta, descriptor: Buffer, staged: StagedSnapshot): Promise<void>;
+  /** Leadership changed; leaderId 0: none. For reports. */
+  leaderChanged(leaderId: number, term: number, isLeader: boolean): void;
+}
+
+export interface ApplyContext {
+  readonly batch: EngineBatch;
+  /**
+   * Value of an engine key that keysToRead asked for, as of the entries applied before this one in this batch too. null: none.
+   */
+  read(key: Buffer): Buffer | null;
+  /** Runs `effect` after the batch was handed to the engine, in order (make the peer of a split, remove this peer). */
+  after(effect: () => void): void;
+}
+
+export interface StateSnapshot {
+  readonly meta: SnapshotMeta;
+  readonly descriptor: Buffer;
+  readonly formatVersion: number;
+  next(): Promise<Buffer | null>;
+  close(): Promise<void>;
+}
+
+export interface StagedSnapshot {
+  readonly path: string;
+  readonly chunks: number;
+  readonly bytes: number;
+  read(): AsyncIterable<Buffer>;
+}
+
+/** What the host asks of the server around it. */
+export interface HostCallbacks {
+  /** A message for a group that is not here. Return a spec to make an (uninitialized) peer for it, or null to drop it. */
+  unknownGroup(fromHost: number, groupId: number, message: Message): GroupSpec | null;
+  /** A peer says that our replica is no longer a member. */
+  gone(groupId: number, replicaId: number, confVer: number, version: number): void;
+  /** A request that another host passed on. */
+  forwarded(fromHost: number, payload: Buffer): Promise<Buffer>;
+  /** Disk or engine failed: acknowledge nothing more and end the process. */
+  fatal(error: Error): void;
+}
+
+export interface MultiRaftStats {
+  readonly groups: number;
+  readonly leaders: number;
+  readonly turns: number;
+  readonly proposals: number;
+  readonly entriesProposed: number;
+  readonly entriesApplied: number;
+  readonly applyBatches: number;
+  readonly readRounds: number;
+  readonly reads: number;
+  readonly electionsStarted: number;
+  readonly snapshotsSent: number;
+  readonly snapshotsReceived: number;
+  readonly beatsSent: number;
+}

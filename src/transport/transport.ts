@@ -1,0 +1,110 @@
+import type { Message } from '../raft/message.js';
+
+/**
+ * How hosts reach each other. One connection per pair of hosts (the lower id dials), one stream of
+ * envelopes on it, and snapshot streams when needed. Delivery is at most once and, while a
+ * connection lasts, in order. A host id is a store id or a placement member id.
+ */
+export interface Transport {
+  /** Begins to accept and to dial. Handlers are called from then on. */
+  start(handlers: TransportHandlers): Promise<void>;
+  /** Tells where a host is; a changed address drops the old connection. Hosts not told of are not dialled. */
+  setPeer(hostId: number, address: string): void;
+  removePeer(hostId: number): void;
+  /**
+   * Queues for the host's next frame, which leaves at flush() or, while the connection pushes back, as
+   * soon as it takes more. False: the queue is at its limit or the host is not connected; it was dropped.
+   */
+  sendMessage(hostId: number, groupId: number, message: Message): boolean;
+  sendBeat(hostId: number, beat: Beat): boolean;
+  sendForward(hostId: number, id: number, payload: Buffer): boolean;
+  sendForwardResponse(hostId: number, id: number, payload: Buffer): boolean;
+  sendGone(hostId: number, gone: GoneNotice): boolean;
+  /** Ends the turn: at most one frame per host with all that was queued. */
+  flush(): void;
+  /** Streams a snapshot to a host over a stream of its own; settles with the receiver's answer. */
+  sendSnapshot(hostId: number, source: SnapshotSource): Promise<void>;
+  isConnected(hostId: number): boolean;
+  stats(): TransportStats;
+  close(): Promise<void>;
+}
+
+/** Every handler runs on the event loop, never from within a call to the transport. */
+export interface TransportHandlers {
+  /** incarnation grows when the peer's process restarts. */
+  peerUp(hostId: number, incarnation: number): void;
+  peerDown(hostId: number): void;
+  message(fromHost: number, groupId: number, message: Message): void;
+  beat(fromHost: number, beat: Beat): void;
+  forward(fromHost: number, id: number, payload: Buffer): void;
+  forwardResponse(fromHost: number, id: number, payload: Buffer): void;
+  gone(fromHost: number, gone: GoneNotice): void;
+  /**
+   * An incoming snapshot. The handler returns a sink, or throws to refuse it. finish() resolves once the
+   * snapshot is staged and handed on; abort() when the stream broke before its end.
+   */
+  snapshot(fromHost: number, head: SnapshotHeadInfo): Promise<SnapshotSink>;
+}
+
+/** One store heartbeat with the heartbeats of the groups that need one (columns on the wire). */
+export interface Beat {
+  readonly sequence: number;
+  readonly syncAgeMs: number;
+  /** MsgHeartbeat only; fields used: from, to, term, commit, context. */
+  readonly heartbeats: readonly GroupHeartbeat[];
+  /** MsgHeartbeatResp only. */
+  readonly responses: readonly GroupHeartbeat[];
+}
+
+export interface GroupHeartbeat {
+  readonly groupId: number;
+  readonly from: number;
+  readonly to: number;
+  readonly term: number;
+  readonly commit: number;
+  readonly context: number;
+}
+
+export interface GoneNotice {
+  readonly groupId: number;
+  readonly replicaId: number;
+  readonly confVer: number;
+  readonly version: number;
+}
+
+export interface SnapshotHeadInfo {
+  readonly groupId: number;
+  /** MsgSnap with the snapshot's real index, term and configuration. */
+  readonly message: Message;
+  /** The encoded Shard at that index; empty for placement. */
+  readonly descriptor: Buffer;
+  readonly formatVersion: number;
+}
+
+export interface SnapshotSource {
+  readonly head: SnapshotHeadInfo;
+  /** The next run of rows, at most snapshotChunkBytesMax; null at the end. */
+  next(): Promise<Buffer | null>;
+  close(): Promise<void>;
+}
+
+export interface SnapshotSink {
+  write(chunk: Buffer): Promise<void>;
+  finish(): Promise<void>;
+  abort(): Promise<void>;
+}
+
+export interface PeerStats {
+  readonly hostId: number;
+  readonly connected: boolean;
+  readonly framesSent: number;
+  readonly framesReceived: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly messagesSent: number;
+  readonly messagesDropped: number;
+}
+
+export interface TransportStats {
+  readonly peers: readonly PeerStats[];
+}
