@@ -1,6 +1,7 @@
 import type { Engine, EngineBatch } from '../engine/engine.js';
 import type { ConfChange } from '../raft/conf_change.js';
 import type { ConfState, Message, SnapshotMeta } from '../raft/message.js';
+import type { SnapshotHeadInfo } from '../transport/transport.js';
 
 /** Field number of a command in EntryPayload: 1 a client's write, 2 an administrative command. */
 export type CommandKind = 1 | 2;
@@ -15,7 +16,13 @@ export interface Command {
 export interface MultiRaft {
   readonly hostId: number;
   readonly engine: Engine;
-  /** Makes (or restarts) a group's running peer. The log must already hold the group unless `bootstrap` is given. */
+  /**
+   * Makes (or restarts) a group's running peer. The log must already hold the group unless `bootstrap` is given.
+   * With `bootstrap`, three things may be there already and stay: entries of the group in the log (a crash came after
+   * them: nothing is reset), the term and vote of a log that has no entries, and a running uninitialized peer
+   * (a split made it meanwhile: it is replaced, its term and vote kept).
+   * The log of a group without `bootstrap` that it does not hold is made empty (an uninitialized peer).
+   */
   addGroup(spec: GroupSpec): Promise<Group>;
   group(groupId: number): Group | undefined;
   groups(): IterableIterator<Group>;
@@ -170,6 +177,16 @@ export interface StagedSnapshot {
 export interface HostCallbacks {
   /** A message for a group that is not here. Return a spec to make an (uninitialized) peer for it, or null to drop it. */
   unknownGroup(fromHost: number, groupId: number, message: Message): GroupSpec | null;
+  /**
+   * A snapshot is offered (its head has come), and asked once more right before the staged snapshot is given to the
+   * group. False refuses it: its range overlaps another replica here, so it must come again later. Absent: accepted.
+   */
+  acceptSnapshot?(groupId: number, head: SnapshotHeadInfo): boolean;
+  /**
+   * A message asks for a vote on behalf of a replica that is not in the group's configuration here. The epoch goes back to its
+   * host in a gone notice; null: nothing does.
+   */
+  stranger?(groupId: number, message: Message): { readonly confVer: number; readonly version: number } | null;
   /** A peer says that our replica is no longer a member. */
   gone(groupId: number, replicaId: number, confVer: number, version: number): void;
   /** A request that another host passed on. */
