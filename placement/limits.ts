@@ -1,0 +1,90 @@
+import { assert } from '../src/base/assert.js';
+import { hashShardsMax, keyspaceNameBytesMax } from '../src/base/limits.js';
+
+/** Limits of the placement service. Relations between them are asserted at load. */
+
+/** Shards that one addShards or updateShards command carries: keeps an entry near 100 KiB. */
+export const shardsPerCommandMax = 512;
+/** Split keys of a range keyspace: as many shards as a hash keyspace may have. */
+export const splitKeysMax = hashShardsMax - 1;
+/** Replicas of one shard; larger groups cost more than they protect. */
+export const replicaCountMax = 7;
+/** Replicas of a shard when the creator names no number. */
+export const replicaCountDefault = 3;
+/** Keyspaces of a cluster: each is a row that every member keeps in memory. */
+export const keyspacesMax = 10_000;
+/** Stores of a cluster, tombstones included. */
+export const storesMax = 10_000;
+/** Ids of one AllocateIds call; callers that need more ask again. */
+export const idsPerCallMax = 100_000;
+/** Labels of one store, and the bytes of each name and value. */
+export const labelsPerStoreMax = 32;
+export const labelBytesMax = 256;
+/** The longest address that a store may register. */
+export const addressBytesMax = 512;
+
+/** Proposals of a member that wait for their commit; past it callers get ServerIsBusy. */
+export const proposalsInFlightMax = 4_096;
+/** Requests without a deadline wait this long. */
+export const requestTimeoutMsDefault = 30_000;
+/** The longest that any request waits, whatever its deadline says. */
+export const requestTimeoutMsMax = 600_000;
+
+/** Ids that the leader keeps in hand for new replicas and operators, and when it fetches more. */
+export const idPoolSize = 4_096;
+export const idPoolLowWater = 1_024;
+
+/** Routes of one ListRoutes page when the caller names no limit, and at most. */
+export const routesPerPageDefault = 1_024;
+export const routesPerPageMax = 16_384;
+/** Shards of one ListShards page when the caller names no limit, and at most. */
+export const shardsPerPageDefault = 1_024;
+export const shardsPerPageMax = 16_384;
+/** Routes of one WatchRoutes frame: about 100 KiB. */
+export const routesPerFrameMax = 1_024;
+/** Changed routes that wait for a slow watcher; past it its stream ends and it subscribes anew. */
+export const watcherBacklogMax = 65_536;
+/** Watchers of one member. */
+export const watchersMax = 4_096;
+
+/** Commands that wait for one store's stream; past it they are dropped, and sent anew when their step is looked at again. */
+export const sessionBacklogMax = 16_384;
+/** Commands of one frame to a store. */
+export const commandsPerFrameMax = 256;
+/** Shards of one CreateShards command. */
+export const shardsPerCreateMax = 256;
+/** Shards whose creation is still unconfirmed are named to their stores again after this time. */
+export const createResendMs = 2_000;
+
+/** Finished operators that are kept for people to look at. */
+export const operatorHistoryMax = 512;
+/** A step's command is sent again when nothing changed for this long. */
+export const stepResendMs = 2_000;
+/** Steps that only change the configuration or the leader. */
+export const stepTimeoutMsShort = 60_000;
+/** Steps that copy a shard's data. */
+export const stepTimeoutMsCopy = 15 * 60_000;
+/** A shard that was just moved by a scheduler is left alone this long. */
+export const movedShardRestMs = 5 * 60_000;
+/** A shard whose leader was just moved by the leader scheduler is left alone this long. */
+export const transferredShardRestMs = 10_000;
+/** Shards that one tick examines at most: keeps a tick far below 50 ms. */
+export const checksPerTickMax = 4_096;
+/** Operators that one round of a scheduler makes at most. */
+export const operatorsPerRoundMax = 256;
+
+/** Snapshot rows of one chunk and bytes of it. */
+export const snapshotChunkRowsMax = 4_096;
+export const snapshotChunkBytesMax = 512 * 1024;
+/** Shard descriptors of one turn's reports that wait for their command. */
+export const descriptorBacklogMax = 1 << 20;
+/** Attempts to subscribe to the leader's routes are this far apart. */
+export const mirrorRetryMs = 500;
+/** Bytes of a whole split key list as it comes in one request. */
+export const splitKeysBytesMax = 16 * 1024 * 1024;
+
+assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several commands');
+assert(idPoolLowWater < idPoolSize && idPoolSize <= idsPerCallMax, 'the id pool is filled by one call');
+assert(routesPerPageDefault <= routesPerPageMax && shardsPerPageDefault <= shardsPerPageMax, 'pages fit');
+assert(keyspaceNameBytesMax <= 255, 'a name fits an index row');
+assert(stepResendMs * 4 <= stepTimeoutMsShort, 'a step is sent several times before it times out');

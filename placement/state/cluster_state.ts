@@ -1,0 +1,380 @@
+import { assert, must, unreachable } from '../../src/base/assert.js';
+import { inRange } from '../../src/base/encoded_key.js';
+import type { TypedError } from '../../src/base/wire_errors.js';
+import {
+  alreadyExists,
+  failedPrecondition,
+  keyspaceNotFound,
+  shardNotFound,
+  storeNotFound,
+} from '../../src/base/wire_errors.js';
+import type { Shard } from '../../src/gen/skerry/v1/meta.js';
+import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
+import type { CommandOutcome, PlacementCommand, ShardPlan } from './commands.js';
+import { RangeIndex } from './range_index.js';
+import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
+import { epochIsNewer, toShardRecord } from './records.js';
+
+/** Ids of the rows that commands touched since takeChanges(). */
+export interface StateChanges {
+  meta: boolean;
+  readonly stores: Set<number>;
+  readonly keyspaces: Set<number>;
+  readonly shards: Set<number>;
+  readonly targets: Set<number>;
+}
+
+function noChanges(): StateChanges {
+  return { meta: false, stores: new Set(), keyspaces: new Set(), shards: new Set(), targets: new Set() };
+}
+
+type Command<K extends PlacementCommand['kind']> = Extract<PlacementCommand, { kind: K }>;
+
+function done(value: number): CommandOutcome {
+  return { ok: true, value };
+}
+
+function refuse(error: TypedError): CommandOutcome {
+  return { ok: false, error };
+}
+
+/**
+ * What the placement group agrees on: cluster id, stores, keyspaces, shards with their epochs, and ids. Pure: the
+ * same commands in the same order make the same state on every member. Who leads a shard and how a store feels is not
+ * in here; that is observed anew by every leader (cluster_view.ts).
+ */
+export class ClusterState {
+  private meta: MetaRecord = { clusterId: 0, nextId: 1, nextStoreId: 1, nextKeyspaceId: 1 };
+  private readonly storesById = new Map<number, StoreRecord>();
+  private readonly storeIdByDirectory = new Map<string, number>();
+  private readonly keyspacesById = new Map<number, KeyspaceRecord>();
+  private readonly keyspaceIdByName = new Map<string, number>();
+  private readonly shardsById = new Map<number, ShardRecord>();
+  private readonly targetsByShard = new Map<number, ShardTarget>();
+  private readonly ranges = new Map<number, RangeIndex>();
+  private readonly shardIdsByStore = new Map<number, Set<number>>();
+  private changes = noChanges();
+
+  get clusterId(): number {
+    return this.meta.clusterId;
+  }
+
+  get metaRecord(): MetaRecord {
+    return this.meta;
+  }
+
+  get shardCount(): number {
+    return this.shardsById.size;
+  }
+
+  store(storeId: number): StoreRecord | undefined {
+    return this.storesById.get(storeId);
+  }
+
+  stores(): IterableIterator<StoreRecord> {
+    return this.storesById.values();
+  }
+
+  keyspace(keyspaceId: number): KeyspaceRecord | undefined {
+    return this.keyspacesById.get(keyspaceId);
+  }
+
+  keyspaceByName(name: string): KeyspaceRecord | undefined {
+    const id = this.keyspaceIdByName.get(name);
+    return id === undefined ? undefined : this.keyspacesById.get(id);
+  }
+
+  keyspaces(): IterableIterator<KeyspaceRecord> {
+    return this.keyspacesById.values();
+  }
+
+  shard(shardId: number): ShardRecord | undefined {
+    return this.shardsById.get(shardId);
+  }
+
+  shards(): IterableIterator<ShardRecord> {
+    return this.shardsById.values();
+  }
+
+  target(shardId: number): ShardTarget | undefined {
+    return this.targetsByShard.get(shardId);
+  }
+
+  targets(): IterableIterator<ShardTarget> {
+    return this.targetsByShard.values();
+  }
+
+  /** Voters that this shard should have. */
+  wantedVoters(shard: ShardRecord): number {
+    return (
+      this.targetsByShard.get(shard.shardId)?.voters ?? this.keyspacesById.get(shard.keyspaceId)?.replicaCount ?? 0
+    );
+  }
+
+  /** Shards with a replica on the store. */
+  shardIdsOn(storeId: number): ReadonlySet<number> {
+    return this.shardIdsByStore.get(storeId) ?? emptySet;
+  }
+
+  shardCountOf(keyspaceId: number): number {
+    return this.ranges.get(keyspaceId)?.size ?? 0;
+  }
+
+  /** The shard that holds an encoded key; undefined in a gap (between the two reports of a split's halves). */
+  shardAt(keyspaceId: number, encodedKey: Uint8Array): ShardRecord | undefined {
+    const id = this.ranges.get(keyspaceId)?.floor(encodedKey);
+    const shard = id === undefined ? undefined : this.shardsById.get(id);
+    return shard !== undefined && inRange(encodedKey, shard.startKey, shard.endKey) ? shard : undefined;
+  }
+
+  /** Shards that share keys with [start, end), in order; empty bounds are open. */
+  *shardsIn(keyspaceId: number, start: Uint8Array, end: Uint8Array): IterableIterator<ShardRecord> {
+    for (const id of this.ranges.get(keyspaceId)?.from(start) ?? []) {
+      const shard = must(this.shardsById.get(id), 'a shard of the range index');
+      if (end.length > 0 && Buffer.compare(shard.startKey, end) >= 0) return;
+      if (shard.endKey.length > 0 && Buffer.compare(shard.endKey, start) <= 0) continue;
+      yield shard;
+    }
+  }
+
+  /** The rows touched since the last call. */
+  takeChanges(): StateChanges {
+    const taken = this.changes;
+    this.changes = noChanges();
+    return taken;
+  }
+
+  apply(command: PlacementCommand): CommandOutcome {
+    switch (command.kind) {
+      case 'bootstrap':
+        return this.bootstrap(command);
+      case 'registerStore':
+        return this.registerStore(command);
+      case 'setStoreState':
+        return this.setStoreState(command.storeId, command.state);
+      case 'createKeyspace':
+        return this.createKeyspace(command);
+      case 'addShards':
+        return this.addShards(command);
+      case 'abandonKeyspace':
+        return this.abandonKeyspace(command.keyspaceId);
+      case 'markKeyspaceReady':
+        return this.markKeyspaceReady(command.keyspaceId);
+      case 'updateShards':
+        return done(command.shards.filter((shard) => this.updateShard(shard)).length);
+      case 'allocateIds':
+        return done(this.allocate(command.count));
+      case 'setShardTarget':
+        return this.setShardTarget(command);
+      default:
+        return unreachable(command);
+    }
+  }
+
+  private bootstrap(command: Command<'bootstrap'>): CommandOutcome {
+    if (this.meta.clusterId === 0) this.setMeta({ clusterId: command.clusterId });
+    return done(this.meta.clusterId);
+  }
+
+  private registerStore(command: Command<'registerStore'>): CommandOutcome {
+    const known = command.storeId === 0 ? this.storeIdByDirectory.get(command.directoryId) : command.storeId;
+    const before = known === undefined ? undefined : this.storesById.get(known);
+    if (known !== undefined && before === undefined) return refuse(storeNotFound(known));
+    if (before?.state === 'tombstone') {
+      return refuse(failedPrecondition('STORE_TOMBSTONE', `store ${before.storeId} was removed from the cluster`));
+    }
+    if (before !== undefined && before.directoryId !== command.directoryId) {
+      const message = `store ${before.storeId} is registered with another data directory`;
+      return refuse(failedPrecondition('DIRECTORY_MISMATCH', message));
+    }
+    for (const other of this.storesById.values()) {
+      if (other.address === command.address && other.storeId !== before?.storeId && other.state !== 'tombstone') {
+        // A store that moved to another port leaves its old address behind until it registers again: the newcomer wins.
+        this.putStore({ ...other, address: '' });
+      }
+    }
+    const storeId = before?.storeId ?? this.meta.nextStoreId;
+    if (before === undefined) this.setMeta({ nextStoreId: storeId + 1 });
+    this.putStore({
+      storeId,
+      address: command.address,
+      labels: command.labels,
+      state: before?.state ?? 'up',
+      version: command.version,
+      engine: command.engine,
+      directoryId: command.directoryId,
+    });
+    return done(storeId);
+  }
+
+  private setStoreState(storeId: number, state: StoredStoreState): CommandOutcome {
+    const store = this.storesById.get(storeId);
+    if (store === undefined) return refuse(storeNotFound(storeId));
+    if (store.state === state) return done(storeId);
+    if (store.state === 'tombstone') {
+      return refuse(failedPrecondition('STORE_TOMBSTONE', `store ${storeId} was removed from the cluster`));
+    }
+    if (state === 'tombstone' && (store.state !== 'draining' || this.shardIdsOn(storeId).size > 0)) {
+      return refuse(failedPrecondition('STORE_NOT_EMPTY', `store ${storeId} must be drained before it is removed`));
+    }
+    this.putStore({ ...store, state });
+    return done(storeId);
+  }
+
+  private createKeyspace(command: Command<'createKeyspace'>): CommandOutcome {
+    if (this.keyspaceIdByName.has(command.name))
+      return refuse(alreadyExists(`keyspace ${JSON.stringify(command.name)}`));
+    const keyspaceId = this.meta.nextKeyspaceId;
+    this.setMeta({ nextKeyspaceId: keyspaceId + 1 });
+    const { name, partitioning, replicaCount, initialShards } = command;
+    this.putKeyspace({ keyspaceId, name, partitioning, replicaCount, initialShards, phase: 'planning' });
+    return done(keyspaceId);
+  }
+
+  private addShards(command: Command<'addShards'>): CommandOutcome {
+    const keyspace = this.keyspacesById.get(command.keyspaceId);
+    if (keyspace === undefined) return refuse(keyspaceNotFound('', command.keyspaceId));
+    if (keyspace.phase !== 'planning') {
+      return refuse(failedPrecondition('KEYSPACE_PLANNED', `keyspace ${keyspace.keyspaceId} has all of its shards`));
+    }
+    for (const plan of command.shards) this.putShard(this.shardOf(keyspace, plan));
+    const count = this.shardCountOf(keyspace.keyspaceId);
+    assert(count <= keyspace.initialShards, 'a keyspace gets as many shards as were announced');
+    if (count === keyspace.initialShards) this.putKeyspace({ ...keyspace, phase: 'creating' });
+    return done(count);
+  }
+
+  private shardOf(keyspace: KeyspaceRecord, plan: ShardPlan): ShardRecord {
+    const shardId = this.allocate(1 + plan.storeIds.length);
+    return {
+      shardId,
+      keyspaceId: keyspace.keyspaceId,
+      partitioning: keyspace.partitioning,
+      startKey: plan.startKey,
+      endKey: plan.endKey,
+      epoch: { confVer: 1, version: 1 },
+      replicas: plan.storeIds.map((storeId, i) => ({ replicaId: shardId + 1 + i, storeId, role: ReplicaRole.VOTER })),
+    };
+  }
+
+  private abandonKeyspace(keyspaceId: number): CommandOutcome {
+    const keyspace = this.keyspacesById.get(keyspaceId);
+    if (keyspace === undefined) return refuse(keyspaceNotFound('', keyspaceId));
+    if (keyspace.phase !== 'planning') {
+      return refuse(failedPrecondition('KEYSPACE_PLANNED', `keyspace ${keyspaceId} has all of its shards`));
+    }
+    for (const shard of [...this.shardsIn(keyspaceId, emptyKey, emptyKey)]) this.dropShard(shard);
+    this.ranges.delete(keyspaceId);
+    this.keyspacesById.delete(keyspaceId);
+    this.keyspaceIdByName.delete(keyspace.name);
+    this.changes.keyspaces.add(keyspaceId);
+    return done(keyspaceId);
+  }
+
+  private markKeyspaceReady(keyspaceId: number): CommandOutcome {
+    const keyspace = this.keyspacesById.get(keyspaceId);
+    if (keyspace === undefined) return refuse(keyspaceNotFound('', keyspaceId));
+    if (keyspace.phase === 'creating') this.putKeyspace({ ...keyspace, phase: 'ready' });
+    return done(keyspaceId);
+  }
+
+  /** True when the descriptor was taken. A late or repeated report is not an error: reports race with each other. */
+  private updateShard(given: Shard): boolean {
+    const shard = toShardRecord(given);
+    if (shard === null || !this.keyspacesById.has(shard.keyspaceId)) return false;
+    const before = this.shardsById.get(shard.shardId);
+    if (before !== undefined && !epochIsNewer(shard.epoch, before.epoch)) return false;
+    if (before !== undefined && before.keyspaceId !== shard.keyspaceId) return false;
+    const holder = this.ranges.get(shard.keyspaceId)?.get(shard.startKey);
+    if (holder !== undefined && holder !== shard.shardId) return false;
+    this.putShard(shard);
+    // Ids that stores report were allocated here; a counter behind them would hand one out twice.
+    const highest = Math.max(shard.shardId, ...shard.replicas.map((r) => r.replicaId));
+    if (highest >= this.meta.nextId) this.setMeta({ nextId: highest + 1 });
+    return true;
+  }
+
+  private setShardTarget(command: Command<'setShardTarget'>): CommandOutcome {
+    const { shardId, voters, learnerStoreIds } = command;
+    if (!this.shardsById.has(shardId)) return refuse(shardNotFound(shardId));
+    if (voters === 0) this.targetsByShard.delete(shardId);
+    else this.targetsByShard.set(shardId, { shardId, voters, learnerStoreIds });
+    this.changes.targets.add(shardId);
+    return done(shardId);
+  }
+
+  private allocate(count: number): number {
+    const first = this.meta.nextId;
+    this.setMeta({ nextId: first + count });
+    assert(this.meta.nextId < Number.MAX_SAFE_INTEGER, 'ids stay below 2^53');
+    return first;
+  }
+
+  private setMeta(changed: Partial<MetaRecord>): void {
+    this.meta = { ...this.meta, ...changed };
+    this.changes.meta = true;
+  }
+
+  private putStore(store: StoreRecord): void {
+    this.restoreStore(store);
+    this.changes.stores.add(store.storeId);
+  }
+
+  private putKeyspace(keyspace: KeyspaceRecord): void {
+    this.restoreKeyspace(keyspace);
+    this.changes.keyspaces.add(keyspace.keyspaceId);
+  }
+
+  private putShard(shard: ShardRecord): void {
+    this.restoreShard(shard);
+    this.changes.shards.add(shard.shardId);
+  }
+
+  private dropShard(shard: ShardRecord): void {
+    this.ranges.get(shard.keyspaceId)?.remove(shard.startKey, shard.shardId);
+    for (const replica of shard.replicas) this.shardIdsByStore.get(replica.storeId)?.delete(shard.shardId);
+    this.shardsById.delete(shard.shardId);
+    if (this.targetsByShard.delete(shard.shardId)) this.changes.targets.add(shard.shardId);
+    this.changes.shards.add(shard.shardId);
+  }
+
+  // Loading: rows go in as they are and count as no change.
+
+  restoreMeta(meta: MetaRecord): void {
+    this.meta = meta;
+  }
+
+  restoreStore(store: StoreRecord): void {
+    this.storesById.set(store.storeId, store);
+    this.storeIdByDirectory.set(store.directoryId, store.storeId);
+  }
+
+  restoreKeyspace(keyspace: KeyspaceRecord): void {
+    this.keyspacesById.set(keyspace.keyspaceId, keyspace);
+    this.keyspaceIdByName.set(keyspace.name, keyspace.keyspaceId);
+  }
+
+  restoreTarget(target: ShardTarget): void {
+    this.targetsByShard.set(target.shardId, target);
+  }
+
+  restoreShard(shard: ShardRecord): void {
+    const before = this.shardsById.get(shard.shardId);
+    let index = this.ranges.get(shard.keyspaceId);
+    if (index === undefined) this.ranges.set(shard.keyspaceId, (index = new RangeIndex()));
+    if (before === undefined || Buffer.compare(before.startKey, shard.startKey) !== 0) {
+      if (before !== undefined) index.remove(before.startKey, shard.shardId);
+      index.insert(shard.startKey, shard.shardId);
+    }
+    for (const replica of before?.replicas ?? []) this.shardIdsByStore.get(replica.storeId)?.delete(shard.shardId);
+    for (const replica of shard.replicas) {
+      let on = this.shardIdsByStore.get(replica.storeId);
+      if (on === undefined) this.shardIdsByStore.set(replica.storeId, (on = new Set()));
+      on.add(shard.shardId);
+    }
+    this.shardsById.set(shard.shardId, shard);
+  }
+}
+
+const emptySet: ReadonlySet<number> = new Set();
+const emptyKey = Buffer.alloc(0);

@@ -1,0 +1,86 @@
+import { assert, unreachable } from '../../src/base/assert.js';
+import { ReplicaRole, Shard } from '../../src/gen/skerry/v1/meta.js';
+import type { PlacementCommand, ShardPlan } from './commands.js';
+
+/**
+ * Commands as they stand in the log:
+ *
+ *   version u8 ‖ head length u32 ‖ head (JSON) ‖ (shard length u32 ‖ shard (proto))*
+ *
+ * The head is the command without its shards. A planned shard is a descriptor without ids.
+ */
+const commandVersion = 1;
+
+export function encodeCommand(command: PlacementCommand): Buffer {
+  switch (command.kind) {
+    case 'addShards':
+      return frame({ ...command, shards: undefined }, command.shards.map(planToShard));
+    case 'updateShards':
+      return frame({ ...command, shards: undefined }, command.shards);
+    case 'bootstrap':
+    case 'registerStore':
+    case 'setStoreState':
+    case 'createKeyspace':
+    case 'abandonKeyspace':
+    case 'markKeyspaceReady':
+    case 'allocateIds':
+    case 'setShardTarget':
+      return frame(command, []);
+    default:
+      return unreachable(command);
+  }
+}
+
+/** Asserts on bytes that encodeCommand() of this or an earlier version did not make: the log is then not ours. */
+export function decodeCommand(bytes: Buffer): PlacementCommand {
+  assert(
+    bytes[0] === commandVersion,
+    () => `placement command of version ${bytes[0] ?? 'none'}; is this member too old?`,
+  );
+  const headLength = bytes.readUInt32LE(1);
+  const head = JSON.parse(bytes.toString('utf8', 5, 5 + headLength)) as PlacementCommand;
+  const shards: Shard[] = [];
+  for (let at = 5 + headLength; at < bytes.length;) {
+    const length = bytes.readUInt32LE(at);
+    shards.push(Shard.decode(bytes.subarray(at + 4, at + 4 + length)));
+    at += 4 + length;
+  }
+  if (head.kind === 'addShards') return { ...head, shards: shards.map(shardToPlan) };
+  if (head.kind === 'updateShards') return { ...head, shards };
+  return head;
+}
+
+function frame(head: object, shards: readonly Shard[]): Buffer {
+  const headBytes = Buffer.from(JSON.stringify(head), 'utf8');
+  const prefix = Buffer.allocUnsafe(5);
+  prefix[0] = commandVersion;
+  prefix.writeUInt32LE(headBytes.length, 1);
+  const parts: Uint8Array[] = [prefix, headBytes];
+  for (const shard of shards) {
+    const bytes = Shard.encode(shard).finish();
+    const length = Buffer.allocUnsafe(4);
+    length.writeUInt32LE(bytes.length, 0);
+    parts.push(length, bytes);
+  }
+  return Buffer.concat(parts);
+}
+
+function planToShard(plan: ShardPlan): Shard {
+  return {
+    shardId: 0,
+    keyspaceId: 0,
+    partitioning: 0,
+    startKey: plan.startKey,
+    endKey: plan.endKey,
+    epoch: undefined,
+    replicas: plan.storeIds.map((storeId) => ({ replicaId: 0, storeId, role: ReplicaRole.VOTER })),
+  };
+}
+
+function shardToPlan(shard: Shard): ShardPlan {
+  return {
+    startKey: Buffer.from(shard.startKey),
+    endKey: Buffer.from(shard.endKey),
+    storeIds: shard.replicas.map((r) => r.storeId),
+  };
+}

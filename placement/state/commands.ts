@@ -1,0 +1,56 @@
+import type { TypedError } from '../../src/base/wire_errors.js';
+import type { Label, Partitioning, Shard } from '../../src/gen/skerry/v1/meta.js';
+import type { StoredStoreState } from './records.js';
+
+/** What goes through the placement group's log. Deterministic: every id that a command makes comes from the state's counters. */
+export type PlacementCommand =
+  /** Names the cluster, if it has no name yet. Result: its id. */
+  | { readonly kind: 'bootstrap'; readonly clusterId: number }
+  /** storeId 0 asks for an id; a known directory gets its old one. Result: the store id. */
+  | {
+      readonly kind: 'registerStore';
+      readonly storeId: number;
+      readonly address: string;
+      readonly labels: readonly Label[];
+      readonly version: string;
+      readonly engine: string;
+      readonly directoryId: string;
+    }
+  /** Result: the store id. */
+  | { readonly kind: 'setStoreState'; readonly storeId: number; readonly state: StoredStoreState }
+  /** Makes a keyspace in phase planning. Result: its id. */
+  | {
+      readonly kind: 'createKeyspace';
+      readonly name: string;
+      readonly partitioning: Partitioning;
+      readonly replicaCount: number;
+      readonly initialShards: number;
+    }
+  /** Adds shards in key order; the last one ends the planning. Result: shards so far. */
+  | { readonly kind: 'addShards'; readonly keyspaceId: number; readonly shards: readonly ShardPlan[] }
+  /** Removes a keyspace that is still being planned. Result: its id. */
+  | { readonly kind: 'abandonKeyspace'; readonly keyspaceId: number }
+  /** Result: the keyspace id. */
+  | { readonly kind: 'markKeyspaceReady'; readonly keyspaceId: number }
+  /** Takes each descriptor whose epoch is newer, and new shards (children of a split). Result: descriptors taken. */
+  | { readonly kind: 'updateShards'; readonly shards: readonly Shard[] }
+  /** Result: the first of `count` ids. */
+  | { readonly kind: 'allocateIds'; readonly count: number }
+  /** voters 0 takes the target back. Result: the shard id. */
+  | {
+      readonly kind: 'setShardTarget';
+      readonly shardId: number;
+      readonly voters: number;
+      readonly learnerStoreIds: readonly number[];
+    };
+
+/** A new shard; the first store is the one whose replica leads first. */
+export interface ShardPlan {
+  readonly startKey: Buffer;
+  readonly endKey: Buffer;
+  readonly storeIds: readonly number[];
+}
+
+/** What a command came to. The meaning of value is said beside each command. */
+export type CommandOutcome =
+  { readonly ok: true; readonly value: number } | { readonly ok: false; readonly error: TypedError };

@@ -1,0 +1,85 @@
+import { must } from '../../src/base/assert.js';
+import { Shard } from '../../src/gen/skerry/v1/meta.js';
+import type { ClusterState, StateChanges } from './cluster_state.js';
+import type { KeyspaceRecord, MetaRecord, ShardTarget, StoreRecord } from './records.js';
+import { toShardRecord } from './records.js';
+
+/**
+ * The state as engine rows. Keys are 'p' ‖ kind ‖ id u64 (big-endian); values are JSON, but a shard is its proto.
+ *
+ *   'a' applied position     'm' counters and cluster id     's' store     'k' keyspace     'd' shard     't' shard target
+ */
+const prefix = 0x70;
+const kinds = { applied: 0x61, shard: 0x64, keyspace: 0x6b, meta: 0x6d, store: 0x73, target: 0x74 } as const;
+type RowKind = keyof typeof kinds;
+
+/** One row; a null value deletes it. */
+export interface Row {
+  readonly key: Buffer;
+  readonly value: Buffer | null;
+}
+
+/** Every row of the placement state. */
+export function rowRange(): { start: Buffer; end: Buffer } {
+  return { start: Buffer.from([prefix]), end: Buffer.from([prefix + 1]) };
+}
+
+/** The row that holds the applied position and the membership at it. */
+export const appliedKey = rowKey('applied', 0);
+
+export function isAppliedKey(key: Buffer): boolean {
+  return key.equals(appliedKey);
+}
+
+/** The rows to write for a set of changes. */
+export function changedRows(state: ClusterState, changes: StateChanges): Row[] {
+  const rows: Row[] = [];
+  if (changes.meta) rows.push(jsonRow('meta', 0, state.metaRecord));
+  for (const id of changes.stores) rows.push(jsonRow('store', id, state.store(id)));
+  for (const id of changes.keyspaces) rows.push(jsonRow('keyspace', id, state.keyspace(id)));
+  for (const id of changes.targets) rows.push(jsonRow('target', id, state.target(id)));
+  for (const id of changes.shards) {
+    const shard = state.shard(id);
+    rows.push({
+      key: rowKey('shard', id),
+      value: shard === undefined ? null : Buffer.from(Shard.encode(shard).finish()),
+    });
+  }
+  return rows;
+}
+
+/** Puts one loaded row into the state. The applied position is no part of it. */
+export function restoreRow(state: ClusterState, key: Buffer, value: Buffer): void {
+  switch (key[1]) {
+    case kinds.applied:
+      return;
+    case kinds.meta:
+      return state.restoreMeta(parse<MetaRecord>(value));
+    case kinds.store:
+      return state.restoreStore(parse<StoreRecord>(value));
+    case kinds.keyspace:
+      return state.restoreKeyspace(parse<KeyspaceRecord>(value));
+    case kinds.target:
+      return state.restoreTarget(parse<ShardTarget>(value));
+    case kinds.shard:
+      return state.restoreShard(must(toShardRecord(Shard.decode(value)), 'epoch of a stored shard'));
+    default:
+      must(null, `a known kind of row, not ${key.toString('hex')}`);
+  }
+}
+
+function rowKey(kind: RowKind, id: number): Buffer {
+  const key = Buffer.allocUnsafe(10);
+  key[0] = prefix;
+  key[1] = kinds[kind];
+  key.writeBigUInt64BE(BigInt(id), 2);
+  return key;
+}
+
+function jsonRow(kind: RowKind, id: number, record: object | undefined): Row {
+  return { key: rowKey(kind, id), value: record === undefined ? null : Buffer.from(JSON.stringify(record), 'utf8') };
+}
+
+function parse<T>(value: Buffer): T {
+  return JSON.parse(value.toString('utf8')) as T;
+}
