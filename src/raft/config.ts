@@ -1,0 +1,90 @@
+import { assert } from '../base/assert.js';
+import type { Logger } from '../base/logger.js';
+
+/** What the core logs to: rare events only, never one line per message. */
+export type RaftLogger = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
+
+/** safe: one heartbeat round per batch of reads. leaseBased: none while a quorum's promise not to vote lasts. */
+export type ReadOnlyOption = 'safe' | 'leaseBased';
+
+/**
+ * When to send what could wait. Policy never touches safety: with any setting the same entries commit.
+ */
+export interface SendPolicy {
+  /**
+   * eager: each advance of the commit index is sent to every follower at once, in an empty append if need be.
+   * piggyback: the next append or heartbeat carries it. A committed membership change is always sent at once,
+   * since a replica that it removes will hear nothing more afterwards.
+   */
+  readonly commitNotice: 'eager' | 'piggyback';
+  /** True: an append per proposal and follower. False: appends are made in ready(), one for all proposals since the last. */
+  readonly appendPerProposal: boolean;
+  /** True: of several acknowledgements to one leader that wait for the same sync only the highest is sent. */
+  readonly coalesceAcks: boolean;
+}
+
+/** Sends at once whatever can be sent: what the conformance data describes. */
+export const eagerSendPolicy: SendPolicy = Object.freeze({
+  commitNotice: 'eager',
+  appendPerProposal: true,
+  coalesceAcks: false,
+});
+
+/** For a busy store with many groups: the fewest messages, no added latency for the leader's acknowledgements. */
+export const batchingSendPolicy: SendPolicy = Object.freeze({
+  commitNotice: 'piggyback',
+  appendPerProposal: false,
+  coalesceAcks: true,
+});
+
+export interface RaftConfig {
+  /** Replica id, above 0. */
+  readonly id: number;
+  /** Ticks without a leader before a follower campaigns; the real timeout is drawn from [electionTick, 2 electionTick - 1]. */
+  readonly electionTick: number;
+  /** Ticks between heartbeats, below electionTick. */
+  readonly heartbeatTick: number;
+  /** Bytes of entries in one MsgApp; an entry above it travels alone. */
+  readonly maxSizePerMsg: number;
+  /** Bytes of committed entries handed out and not yet applied. */
+  readonly maxCommittedSizePerReady: number;
+  /** Appends on their way to one follower. */
+  readonly maxInflightMsgs: number;
+  /** Bytes of entries on their way to one follower. */
+  readonly maxInflightBytes: number;
+  /** Payload bytes that a leader holds uncommitted before it refuses proposals. */
+  readonly maxUncommittedEntriesSize: number;
+  /** Index that the state machine has applied; entries up to it are not handed out again. */
+  readonly applied: number;
+  /** Ask before raising the term (thesis §9.6). */
+  readonly preVote: boolean;
+  /** A leader without an active quorum steps down; voters that hear a leader ignore candidates (thesis §6.2, §4.2.3). */
+  readonly checkQuorum: boolean;
+  /** Disk work goes out as MsgStorageAppend and MsgStorageApply and may overlap with what follows. */
+  readonly asyncStorageWrites: boolean;
+  /** A leader that a membership change removes or demotes becomes a follower. */
+  readonly stepDownOnRemoval: boolean;
+  /** Tests only: let membership changes into the log that do not fit the current configuration. */
+  readonly disableConfChangeValidation: boolean;
+  /** A follower refuses proposals instead of passing them on to its leader. */
+  readonly disableProposalForwarding: boolean;
+  readonly readOnlyOption: ReadOnlyOption;
+  /** A number in [0, 1); the only source of randomness. */
+  readonly random: () => number;
+  readonly logger: RaftLogger | null;
+  readonly sendPolicy: SendPolicy;
+}
+
+/** Throws AssertionError when the settings contradict each other. */
+export function checkConfig(c: RaftConfig): void {
+  assert(Number.isSafeInteger(c.id) && c.id > 0, 'raft: id is a positive integer');
+  assert(c.heartbeatTick > 0, 'raft: heartbeatTick is above 0');
+  assert(c.electionTick > c.heartbeatTick, 'raft: electionTick is above heartbeatTick');
+  assert(c.maxSizePerMsg >= 0, 'raft: maxSizePerMsg is not negative');
+  assert(c.maxCommittedSizePerReady > 0, 'raft: maxCommittedSizePerReady is above 0');
+  assert(c.maxInflightMsgs > 0, 'raft: maxInflightMsgs is above 0');
+  assert(c.maxInflightBytes >= c.maxSizePerMsg, 'raft: one append fits the window');
+  assert(c.maxUncommittedEntriesSize > 0, 'raft: maxUncommittedEntriesSize is above 0');
+  assert(c.applied >= 0, 'raft: applied is not negative');
+  assert(c.readOnlyOption === 'safe' || c.checkQuorum, 'raft: lease-based reads rest on CheckQuorum');
+}
