@@ -1,0 +1,114 @@
+import type { Beat, GroupHeartbeat } from '../transport/transport.js';
+import type { Reader } from './reader.js';
+import { bytesFieldSize, numberFieldSize, varintSize, type Writer } from './writer.js';
+import { WireError } from './wire_error.js';
+
+/**
+ * StoreBeat: the heartbeats of many groups as columns. A column is one packed field, so a group costs about
+ * twelve bytes and no message of its own.
+ */
+
+const sequenceTag = (1 << 3) | 0;
+const syncAgeTag = (2 << 3) | 0;
+const heartbeatsTag = (3 << 3) | 2;
+const responsesTag = (4 << 3) | 2;
+
+export function beatSize(beat: Beat): number {
+  return (
+    numberFieldSize(beat.sequence) +
+    numberFieldSize(beat.syncAgeMs) +
+    (beat.heartbeats.length === 0 ? 0 : bytesFieldSize(columnsSize(beat.heartbeats))) +
+    (beat.responses.length === 0 ? 0 : bytesFieldSize(columnsSize(beat.responses)))
+  );
+}
+
+export function writeBeat(writer: Writer, beat: Beat): void {
+  writer.numberField(sequenceTag, beat.sequence);
+  writer.numberField(syncAgeTag, beat.syncAgeMs);
+  if (beat.heartbeats.length !== 0) writeColumns(writer, heartbeatsTag, beat.heartbeats);
+  if (beat.responses.length !== 0) writeColumns(writer, responsesTag, beat.responses);
+}
+
+/** Reads up to the reader's present end. */
+export function readBeat(reader: Reader): Beat {
+  let sequence = 0;
+  let syncAgeMs = 0;
+  let heartbeats: GroupHeartbeat[] = [];
+  let responses: GroupHeartbeat[] = [];
+  while (reader.more()) {
+    const tag = reader.tag();
+    switch (tag) {
+      case sequenceTag:
+        sequence = reader.varint();
+        break;
+      case syncAgeTag:
+        syncAgeMs = reader.uint32();
+        break;
+      case heartbeatsTag:
+        heartbeats = readColumns(reader);
+        break;
+      case responsesTag:
+        responses = readColumns(reader);
+        break;
+      default:
+        reader.skip(tag);
+    }
+  }
+  return { sequence, syncAgeMs, heartbeats, responses };
+}
+
+type Column = (row: GroupHeartbeat) => number;
+
+/** In the order of their field numbers, from 1 on. */
+const columns: readonly Column[] = [
+  (row) => row.groupId,
+  (row) => row.from,
+  (row) => row.to,
+  (row) => row.term,
+  (row) => row.commit,
+  (row) => row.context,
+];
+
+function columnSize(column: Column, rows: readonly GroupHeartbeat[]): number {
+  let size = 0;
+  for (const row of rows) size += varintSize(column(row));
+  return size;
+}
+
+function columnsSize(rows: readonly GroupHeartbeat[]): number {
+  let size = 0;
+  for (const column of columns) size += bytesFieldSize(columnSize(column, rows));
+  return size;
+}
+
+function writeColumns(writer: Writer, tag: number, rows: readonly GroupHeartbeat[]): void {
+  writer.messageHead(tag, columnsSize(rows));
+  let field = 1;
+  for (const column of columns) {
+    writer.messageHead((field << 3) | 2, columnSize(column, rows));
+    for (const row of rows) writer.varint(column(row));
+    field++;
+  }
+}
+
+function readColumns(reader: Reader): GroupHeartbeat[] {
+  const outerEnd = reader.enter();
+  const lists: number[][] = columns.map(() => []);
+  while (reader.more()) {
+    const tag = reader.tag();
+    const list = lists[(tag >>> 3) - 1];
+    if (list === undefined || !reader.numbers(tag, list)) reader.skip(tag);
+  }
+  reader.leave(outerEnd);
+  const [groupIds = [], from = [], to = [], terms = [], commits = [], contexts = []] = lists;
+  const rows = groupIds.length;
+  for (const list of lists) if (list.length !== rows) throw new WireError('the columns of a beat differ in length');
+  return groupIds.map((groupId, i) => ({
+    groupId,
+    from: from[i] ?? 0,
+    to: to[i] ?? 0,
+    term: terms[i] ?? 0,
+    commit: commits[i] ?? 0,
+    context: contexts[i] ?? 0,
+  }));
+}
