@@ -1,0 +1,22 @@
+/**
+ * Benchmarks: `npm run bench -- WORKLOAD [options]`. Every workload prints the machine's shape, medians with
+ * their spread over runs, and a ratio against something measured beside it in the same run.
+ * Speed is measured here and never asserted in tests.
+ */
+type Workload = (args: string[]) => Promise<void>;
+
+const workloads: Readonly<Record<string, { about: string; load: () => Promise<Workload> }>> = Object.freeze({
+  put: { about: 'durable puts through a local cluster', load: async () => (await import('./put.js')).run },
+  raftlog: { about: 'the Raft log alone', load: async () => (await import('./raftlog.js')).run },
+  engine: { about: 'the KV engine alone', load: async () => (await import('./engine.js')).run },
+});
+
+const [name = '', ...args] = process.argv.slice(2);
+const workload = workloads[name];
+if (workload === undefined) {
+  console.error(`usage: npm run bench -- WORKLOAD [options]\n`);
+  for (const [key, { about }] of Object.entries(workloads)) console.error(`  ${key.padEnd(10)} ${about}`);
+  process.exit(2);
+}
+const run = await workload.load();
+await run(args);
