@@ -1,0 +1,134 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  Server,
+  ServerCredentials,
+  type ChannelOptions,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
+import { HealthImplementation, protoPath as healthProtoPath } from 'grpc-health-check';
+import { frameBytesMax } from '../base/limits.js';
+import { nodeRuntime } from '../base/node_runtime.js';
+import type { Runtime } from '../base/runtime.js';
+import { concurrentStreamsMax, serverCloseGraceMs, serverKeepaliveTimeMs, serverKeepaliveTimeoutMs } from './limits.js';
+import { packageRoot } from './package_root.js';
+import { widenServerWindows } from './server_windows.js';
+
+/** A service as generated code or GrpcTransport gives it. */
+export interface GrpcService {
+  readonly definition: ServiceDefinition;
+  readonly implementation: UntypedServiceImplementation;
+}
+
+export interface GrpcServerOptions {
+  /** host:port; port 0 takes a free one. */
+  readonly address: string;
+  readonly services: readonly GrpcService[];
+  /** Full names of the services, for health and reflection: `skerry.v1.Kv`. */
+  readonly serviceNames: readonly string[];
+  /** Default: the process's own clock. */
+  readonly runtime?: Runtime;
+  /** Milliseconds that close() leaves to calls in progress. */
+  readonly closeGraceMs?: number;
+}
+
+export interface GrpcServer {
+  readonly port: number;
+  readonly server: Server;
+  /** What the health service says of the server ('') and of each of its services. Serving at first. */
+  setServing(serving: boolean): void;
+  /** Idempotent. Refuses new calls at once, and cuts the ones in progress when the grace is over. */
+  close(): Promise<void>;
+}
+
+/** The server could not listen. */
+export class BindError extends Error {
+  override readonly name: string = 'BindError';
+  readonly address: string;
+
+  constructor(address: string, message: string) {
+    super(message);
+    this.address = address;
+  }
+}
+
+/** Another process listens at the address. */
+export class AddressInUseError extends BindError {
+  override readonly name = 'AddressInUseError';
+
+  constructor(address: string) {
+    super(
+      address,
+      `address ${address} is in use by another process: stop that process, or configure another address (port 0 takes a free one)`,
+    );
+  }
+}
+
+const serverOptions: ChannelOptions = {
+  'grpc.max_receive_message_length': frameBytesMax,
+  'grpc.max_send_message_length': frameBytesMax,
+  'grpc.keepalive_time_ms': serverKeepaliveTimeMs,
+  'grpc.keepalive_timeout_ms': serverKeepaliveTimeoutMs,
+  'grpc.max_concurrent_streams': concurrentStreamsMax,
+  'grpc.enable_channelz': 0,
+};
+
+/**
+ * Starts a gRPC server with the services given and, from their official packages, health and reflection.
+ * @throws AddressInUseError, BindError
+ */
+export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+  const runtime = options.runtime ?? nodeRuntime();
+  const server = new Server(serverOptions);
+  for (const { definition, implementation } of options.services) server.addService(definition, implementation);
+  const health = new HealthImplementation();
+  const setServing = (serving: boolean): void => {
+    for (const name of ['', ...options.serviceNames]) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
+  };
+  setServing(true);
+  health.addToServer(server);
+  reflection(options.serviceNames).addToServer(server);
+  const port = await bind(server, options.address);
+  widenServerWindows(server);
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => {
+    setServing(false);
+    closing ??= shutDown(server, runtime, options.closeGraceMs ?? serverCloseGraceMs);
+    return closing;
+  };
+  return { port, server, setServing, close };
+}
+
+/** Reflection reads descriptors from the .proto files themselves; the generated code carries none. */
+function reflection(serviceNames: readonly string[]): ReflectionService {
+  const protoFolder = join(packageRoot(), 'proto');
+  const files = readdirSync(join(protoFolder, 'skerry', 'v1')).filter((name) => name.endsWith('.proto'));
+  const definition = loadSync([...files.map((name) => `skerry/v1/${name}`), healthProtoPath], {
+    includeDirs: [protoFolder],
+  });
+  return new ReflectionService(definition, { services: [...serviceNames, 'grpc.health.v1.Health'] });
+}
+
+function bind(server: Server, address: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) resolve(port);
+      else if (error.message.includes('EADDRINUSE')) reject(new AddressInUseError(address));
+      else reject(new BindError(address, `cannot listen at ${address}: ${error.message}`));
+    });
+  });
+}
+
+function shutDown(server: Server, runtime: Runtime, graceMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = runtime.after(graceMs, () => server.forceShutdown());
+    server.tryShutdown((error) => {
+      timer.cancel();
+      if (error === undefined) resolve();
+      else reject(error);
+    });
+  });
+}
