@@ -1,0 +1,80 @@
+import { ReplicaRecord, ReplicaState, SessionRecord } from '../src/gen/skerry/v1/kv.js';
+import type { Shard } from '../src/gen/skerry/v1/meta.js';
+import { numberFieldSize, varintSize, Writer } from '../src/wire/writer.js';
+
+/**
+ * Rows of the engine that are the store's own: a replica's record and a session's. Both are written
+ * once per batch and shard, so they are encoded by hand; decoding happens at start only.
+ */
+export const recordFormatVersion = 1;
+
+const appliedIndexTag = (5 << 3) | 0;
+const appliedTermTag = (6 << 3) | 0;
+
+/** Encodes a replica's record again and again with another applied position. */
+export class ReplicaRecordWriter {
+  private readonly head: Buffer;
+
+  constructor(replicaId: number, shard: Shard) {
+    this.head = encodeReplicaRecord({ replicaId, state: ReplicaState.NORMAL, shard });
+  }
+
+  /** The record with the applied position behind the fields that stay the same. */
+  encode(appliedIndex: number, appliedTerm: number): Buffer {
+    const tail = numberFieldSize(appliedIndex) + numberFieldSize(appliedTerm);
+    const writer = new Writer(this.head.length + tail);
+    writer.raw(this.head);
+    writer.numberField(appliedIndexTag, appliedIndex);
+    writer.numberField(appliedTermTag, appliedTerm);
+    return writer.finish();
+  }
+}
+
+export function encodeReplicaRecord(record: {
+  readonly replicaId: number;
+  readonly state: ReplicaState;
+  readonly shard: Shard;
+  readonly appliedIndex?: number;
+  readonly appliedTerm?: number;
+  readonly stagedFile?: string;
+}): Buffer {
+  return Buffer.from(
+    ReplicaRecord.encode(ReplicaRecord.fromPartial({ ...record, formatVersion: recordFormatVersion })).finish(),
+  );
+}
+
+/** Throws on a record of a format that this version does not know. */
+export function decodeReplicaRecord(bytes: Buffer): ReplicaRecord {
+  const record = ReplicaRecord.decode(bytes);
+  if (record.formatVersion !== recordFormatVersion) {
+    throw new Error(
+      `a replica record has format version ${record.formatVersion}; this version reads ${recordFormatVersion}`,
+    );
+  }
+  return record;
+}
+
+const ackedBelowTag = (1 << 3) | 0;
+const appliedTag = (2 << 3) | 2;
+const lastIndexTag = (3 << 3) | 0;
+
+export function encodeSessionRecord(record: SessionRecord): Buffer {
+  let packed = 0;
+  for (const sequence of record.applied) packed += varintSize(sequence);
+  const writer = new Writer(
+    numberFieldSize(record.ackedBelow) +
+      (packed === 0 ? 0 : 1 + varintSize(packed) + packed) +
+      numberFieldSize(record.lastIndex),
+  );
+  writer.numberField(ackedBelowTag, record.ackedBelow);
+  if (packed > 0) {
+    writer.messageHead(appliedTag, packed);
+    for (const sequence of record.applied) writer.varint(sequence);
+  }
+  writer.numberField(lastIndexTag, record.lastIndex);
+  return writer.finish();
+}
+
+export function decodeSessionRecord(bytes: Buffer): SessionRecord {
+  return SessionRecord.decode(bytes);
+}

@@ -1,0 +1,166 @@
+import { assert } from '../src/base/assert.js';
+import type { SessionRecord } from '../src/gen/skerry/v1/kv.js';
+import { sessionSequencesMax, shardSessionsMax } from './limits.js';
+
+/**
+ * The client sessions of one shard: which writes took effect, so that a retried one takes effect
+ * once (Raft thesis, section 6.3). Part of the replicated state: every replica comes to the same
+ * table at the same log index, whether it applied the entries, restarted, or got a snapshot or a
+ * split's copy. Hence no clock in here; the age of a session is the log index of its last use.
+ *
+ *   floor        every sequence below it has been answered or forgotten
+ *   applied      sequences at or above the floor that took effect
+ *
+ * A retry that the table cannot judge (below the floor, or of a session that may have been dropped) is
+ * `expired`: the write may have been applied already. Only a write's first attempt is taken on trust.
+ */
+export type Verdict = 'apply' | 'duplicate' | 'expired';
+
+/** Row id of the mark that sessions of this shard have been dropped. No client session has id 0. */
+export const evictionMarkId = 0;
+
+interface Session {
+  floor: number;
+  /** Ascending, each at or above the floor. */
+  readonly applied: number[];
+  lastIndex: number;
+}
+
+export interface SessionLimits {
+  readonly sessions: number;
+  readonly sequences: number;
+}
+
+/** One row to write; null deletes it. */
+export interface SessionChange {
+  readonly sessionId: number;
+  readonly record: SessionRecord | null;
+}
+
+export class SessionTable {
+  /** Least recently used first (by lastIndex). */
+  private readonly sessions = new Map<number, Session>();
+  private readonly dirty = new Set<number>();
+  private readonly limits: SessionLimits;
+  /** Log index of the last eviction; 0: there was none. */
+  private evictedAt = 0;
+
+  constructor(limits: SessionLimits = { sessions: shardSessionsMax, sequences: sessionSequencesMax }) {
+    this.limits = limits;
+  }
+
+  /** A table from its rows, in any order. */
+  static load(
+    rows: Iterable<readonly [sessionId: number, record: SessionRecord]>,
+    limits?: SessionLimits,
+  ): SessionTable {
+    const table = new SessionTable(limits);
+    const sorted = [...rows].sort((a, b) => a[1].lastIndex - b[1].lastIndex || a[0] - b[0]);
+    for (const [sessionId, record] of sorted) {
+      if (sessionId === evictionMarkId) table.evictedAt = record.lastIndex;
+      else
+        table.sessions.set(sessionId, {
+          floor: record.ackedBelow,
+          applied: [...record.applied],
+          lastIndex: record.lastIndex,
+        });
+    }
+    return table;
+  }
+
+  get size(): number {
+    return this.sessions.size;
+  }
+
+  /** Whether a write should take effect. Session 0 is no session: always. */
+  judge(sessionId: number, sequence: number, retry: boolean): Verdict {
+    if (sessionId === 0) return 'apply';
+    const session = this.sessions.get(sessionId);
+    if (session === undefined) return retry && this.evictedAt > 0 ? 'expired' : 'apply';
+    if (sequence < session.floor) return retry ? 'expired' : 'apply';
+    return find(session.applied, sequence).found ? 'duplicate' : 'apply';
+  }
+
+  /** Notes that a write took effect at a log index. */
+  record(sessionId: number, sequence: number, ackedBelow: number, index: number): void {
+    if (sessionId === 0) return;
+    let session = this.sessions.get(sessionId);
+    if (session === undefined) {
+      session = { floor: 0, applied: [], lastIndex: index };
+    } else {
+      assert(index >= session.lastIndex, 'log indexes of one shard do not go back');
+      this.sessions.delete(sessionId);
+    }
+    this.sessions.set(sessionId, session);
+    session.lastIndex = index;
+    raiseFloor(session, ackedBelow);
+    if (sequence >= session.floor) {
+      const place = find(session.applied, sequence);
+      if (!place.found) session.applied.splice(place.at, 0, sequence);
+    }
+    const surplus = session.applied.length - this.limits.sequences;
+    if (surplus > 0) raiseFloor(session, (session.applied[surplus - 1] ?? 0) + 1);
+    this.dirty.add(sessionId);
+    if (this.sessions.size > this.limits.sessions) this.evict(index);
+  }
+
+  /** The rows that changed since the last call, once each. */
+  takeChanges(): SessionChange[] {
+    const changes: SessionChange[] = [];
+    for (const sessionId of this.dirty) changes.push({ sessionId, record: this.recordOf(sessionId) });
+    this.dirty.clear();
+    return changes;
+  }
+
+  /** Every row. */
+  *rows(): IterableIterator<[sessionId: number, record: SessionRecord]> {
+    if (this.evictedAt > 0) yield [evictionMarkId, { ackedBelow: 0, applied: [], lastIndex: this.evictedAt }];
+    for (const [sessionId, session] of this.sessions) yield [sessionId, recordOf(session)];
+  }
+
+  private recordOf(sessionId: number): SessionRecord | null {
+    if (sessionId === evictionMarkId) return { ackedBelow: 0, applied: [], lastIndex: this.evictedAt };
+    const session = this.sessions.get(sessionId);
+    return session === undefined ? null : recordOf(session);
+  }
+
+  /** Drops the least recently used session; among equals the one with the lowest id, on every replica alike. */
+  private evict(index: number): void {
+    let oldest = 0;
+    let oldestIndex = 0;
+    for (const [sessionId, session] of this.sessions) {
+      if (oldest === 0) oldestIndex = session.lastIndex;
+      if (session.lastIndex > oldestIndex) break;
+      if (oldest === 0 || sessionId < oldest) oldest = sessionId;
+    }
+    this.sessions.delete(oldest);
+    this.evictedAt = index;
+    this.dirty.add(oldest);
+    this.dirty.add(evictionMarkId);
+  }
+}
+
+function recordOf(session: Session): SessionRecord {
+  return { ackedBelow: session.floor, applied: session.applied, lastIndex: session.lastIndex };
+}
+
+function raiseFloor(session: Session, floor: number): void {
+  if (floor <= session.floor) return;
+  session.floor = floor;
+  const kept = find(session.applied, floor).at;
+  if (kept > 0) session.applied.splice(0, kept);
+}
+
+/** Place of a number in an ascending list. Most numbers are new and largest, so the end is tried first. */
+function find(list: readonly number[], wanted: number): { found: boolean; at: number } {
+  const last = list.at(-1);
+  if (last === undefined || last < wanted) return { found: false, at: list.length };
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((list[middle] ?? 0) < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return { found: list[low] === wanted, at: low };
+}

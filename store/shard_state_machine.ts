@@ -1,0 +1,412 @@
+import { assert } from '../src/base/assert.js';
+import type { Engine } from '../src/engine/engine.js';
+import { dataRange, replicaKey, sessionKey, sessionRange } from '../src/engine/keys.js';
+import type { SplitCommand } from '../src/gen/skerry/v1/kv.js';
+import { AdminCommand, ConfChangeContext, ReplicaState } from '../src/gen/skerry/v1/kv.js';
+import { Shard } from '../src/gen/skerry/v1/meta.js';
+import type {
+  ApplyContext,
+  Command,
+  GroupSpec,
+  StagedSnapshot,
+  StateMachine,
+  StateSnapshot,
+} from '../src/multiraft/host.js';
+import type { ConfChange } from '../src/raft/conf_change.js';
+import type { ConfState, SnapshotMeta } from '../src/raft/message.js';
+import type { WriteCommand } from '../src/wire/kv_codec.js';
+import { decodeWriteCommand, WireError } from '../src/wire/kv_codec.js';
+import { acceptableChange, epochOf, replicasOf, sameEpoch } from './descriptor.js';
+import { encodeReplicaRecord, encodeSessionRecord, ReplicaRecordWriter } from './records.js';
+import { SessionTable } from './session_table.js';
+import { ShardKeys } from './shard_keys.js';
+import { installShardSnapshot, stagedFileName } from './snapshot_install.js';
+import { openShardSnapshot } from './snapshot_source.js';
+import { splitShard } from './split.js';
+import type { WriteOutcome } from './write_outcome.js';
+import { written } from './write_outcome.js';
+
+/**
+ * One shard's replicated state: its rows, its sessions, its descriptor.
+ *
+ *   uninitialized ──first snapshot──▶ installing ──▶ normal ──removed from the group──▶ removed
+ *                                         ▲            │
+ *                                         └──snapshot──┘
+ *
+ * Everything that one batch of entries does goes into one engine batch with the applied position, so
+ * that a crash never leaves a row without its position or the other way round. `shard`, `sessions` and the position in memory are ahead
+ * of the engine by the batch that is being built, never behind.
+ */
+export type ReplicaPhase = 'uninitialized' | 'normal' | 'installing' | 'removed';
+
+/** What a shard asks of the store around it. */
+export interface ShardHost {
+  readonly storeId: number;
+  readonly engine: Engine;
+  /**
+   * A split wants its right-hand replica on this store. False: a later replica of that shard is or was here already,
+   * so the rows are dropped instead. True reserves the place until splitDone().
+   */
+  reserveChild(shardId: number, replicaId: number): boolean;
+  /** The batch with the child's record was handed to the engine: start its peer. */
+  splitDone(child: SplitChild): void;
+  /** The descriptor, and so perhaps the range, is another one from now on. */
+  descriptorChanged(machine: ShardStateMachine): void;
+  /** The batch with this replica's tombstone was handed to the engine: stop its peer. */
+  replicaRemoved(machine: ShardStateMachine): void;
+  leaderChanged(machine: ShardStateMachine, leaderId: number, term: number, isLeader: boolean): void;
+}
+
+export interface SplitChild {
+  readonly parentShardId: number;
+  readonly shard: Shard;
+  readonly replicaId: number;
+  readonly sessions: SessionTable;
+}
+
+/** Log position at which every initial replica of a shard starts. Leaves room for marks below it. */
+export const initialPosition = Object.freeze({ index: 5, term: 5 });
+
+interface Decoded {
+  readonly commands: readonly Command[];
+  /** null: an administrative command, or bytes that are none. */
+  readonly writes: readonly (WriteCommand | null)[];
+}
+
+export interface ShardState {
+  readonly replicaId: number;
+  readonly shard: Shard;
+  readonly phase: 'uninitialized' | 'normal';
+  readonly applied: GroupSpec['applied'];
+  readonly sessions: SessionTable;
+}
+
+export class ShardStateMachine implements StateMachine {
+  readonly replicaId: number;
+  private readonly host: ShardHost;
+  private current: Shard;
+  private currentPhase: ReplicaPhase;
+  private keys: ShardKeys;
+  private sessions: SessionTable;
+  private recordWriter: ReplicaRecordWriter;
+  private stores: Map<number, number>;
+  private appliedIndex: number;
+  private appliedTerm: number;
+  /** Entries that keysToRead() has decoded and apply() has not met yet, in log order. */
+  private decoded: Decoded[] = [];
+
+  constructor(host: ShardHost, state: ShardState) {
+    this.host = host;
+    this.replicaId = state.replicaId;
+    this.current = state.shard;
+    this.currentPhase = state.phase;
+    this.keys = new ShardKeys(state.shard);
+    this.sessions = state.sessions;
+    this.recordWriter = new ReplicaRecordWriter(state.replicaId, state.shard);
+    this.stores = storesOf(state.shard);
+    this.appliedIndex = state.applied.index;
+    this.appliedTerm = state.applied.term;
+  }
+
+  /** The descriptor as of the last applied entry. */
+  get shard(): Shard {
+    return this.current;
+  }
+
+  get shardId(): number {
+    return this.current.shardId;
+  }
+
+  get phase(): ReplicaPhase {
+    return this.currentPhase;
+  }
+
+  get applied(): GroupSpec['applied'] {
+    return { index: this.appliedIndex, term: this.appliedTerm };
+  }
+
+  get shardKeys(): ShardKeys {
+    return this.keys;
+  }
+
+  /** Sessions remembered, for status. */
+  get sessionCount(): number {
+    return this.sessions.size;
+  }
+
+  keysToRead(commands: readonly Command[]): readonly Buffer[] | null {
+    const writes = commands.map((command) => (command.kind === 1 ? decodeWrite(command.bytes) : null));
+    this.decoded.push({ commands, writes });
+    const keys: Buffer[] = [];
+    for (const write of writes) {
+      for (const mutation of write?.mutations ?? []) {
+        if (mutation.kind === 'swap') keys.push(this.keys.engineKey(mutation.key));
+      }
+    }
+    return keys.length === 0 ? null : keys;
+  }
+
+  apply(index: number, term: number, commands: readonly Command[], ctx: ApplyContext): readonly WriteOutcome[] {
+    if (this.currentPhase === 'removed') return commands.map(() => ({ kind: 'removed' }));
+    this.moveTo(index, term);
+    const writes = this.takeDecoded(commands);
+    // Values that this entry has written to keys that swaps of this entry may look at.
+    const overlay = writes.some(hasSwap) ? new Map<string, Buffer | null>() : null;
+    return commands.map((command, at) => {
+      if (command.kind === 2) return this.applyAdmin(command.bytes, ctx);
+      const write = writes[at];
+      return write === null || write === undefined
+        ? { kind: 'malformed' }
+        : this.applyWrite(index, write, ctx, overlay);
+    });
+  }
+
+  acceptConfChange(change: ConfChange): boolean {
+    if (this.currentPhase === 'removed' || !acceptableChange(this.current, change)) return false;
+    const context = decodeContext(change.context);
+    return context !== null && sameEpoch(context.epoch, this.current.epoch);
+  }
+
+  applyConfChange(
+    index: number,
+    term: number,
+    change: ConfChange | null,
+    confState: ConfState,
+    ctx: ApplyContext,
+  ): WriteOutcome {
+    if (this.currentPhase === 'removed') return { kind: 'removed' };
+    this.moveTo(index, term);
+    if (change === null) return { kind: 'refused', reason: 'epoch' };
+    const added = new Map(decodeContext(change.context)?.replicas.map((r) => [r.replicaId, r.storeId]) ?? []);
+    const replicas = replicasOf(confState, (id) => this.stores.get(id) ?? added.get(id) ?? 0);
+    const { confVer, version } = epochOf(this.current);
+    this.setShard({ ...this.current, replicas, epoch: { confVer: confVer + 1, version } });
+    if (!replicas.some((r) => r.replicaId === this.replicaId)) this.remove(ctx);
+    else this.host.descriptorChanged(this);
+    return { kind: 'changed', shard: this.current };
+  }
+
+  finishBatch(ctx: ApplyContext): void {
+    if (this.currentPhase === 'removed') return;
+    assert(this.currentPhase === 'normal', 'entries are applied to an initialized replica only');
+    for (const { sessionId, record } of this.sessions.takeChanges()) {
+      const key = sessionKey(this.shardId, sessionId);
+      if (record === null) ctx.batch.delete(key);
+      else ctx.batch.put(key, encodeSessionRecord(record));
+    }
+    ctx.batch.put(replicaKey(this.shardId), this.recordWriter.encode(this.appliedIndex, this.appliedTerm));
+  }
+
+  hostOf(replicaId: number): number {
+    return this.stores.get(replicaId) ?? 0;
+  }
+
+  openSnapshot(): Promise<StateSnapshot> {
+    return openShardSnapshot(this.host.engine, this.shardId);
+  }
+
+  async installSnapshot(meta: SnapshotMeta, descriptor: Buffer, staged: StagedSnapshot): Promise<void> {
+    assert(this.currentPhase !== 'removed', 'a removed replica gets no snapshot');
+    const previous = this.currentPhase === 'uninitialized' ? null : this.current;
+    this.currentPhase = 'installing';
+    this.decoded = [];
+    this.setShard(Shard.decode(descriptor));
+    this.host.descriptorChanged(this);
+    const sessions = await installShardSnapshot(
+      this.host.engine,
+      {
+        replicaId: this.replicaId,
+        shard: this.current,
+        appliedIndex: meta.index,
+        appliedTerm: meta.term,
+        stagedFile: stagedFileName(staged),
+        previous,
+      },
+      staged.read(),
+    );
+    // Another part of the store may have destroyed the replica meanwhile.
+    if (this.isRemoved()) return;
+    this.sessions = SessionTable.load(sessions);
+    this.moveTo(meta.index, meta.term);
+    this.currentPhase = 'normal';
+    this.host.descriptorChanged(this);
+  }
+
+  leaderChanged(leaderId: number, term: number, isLeader: boolean): void {
+    this.host.leaderChanged(this, leaderId, term, isLeader);
+  }
+
+  /** From now on nothing is applied or served: the store is about to drop the replica outside of the log's order. */
+  markRemoved(): void {
+    this.currentPhase = 'removed';
+  }
+
+  private isRemoved(): boolean {
+    return this.currentPhase === 'removed';
+  }
+
+  private moveTo(index: number, term: number): void {
+    assert(index >= this.appliedIndex && term >= this.appliedTerm, 'the applied position does not go back');
+    this.appliedIndex = index;
+    this.appliedTerm = term;
+  }
+
+  private setShard(shard: Shard): void {
+    this.current = shard;
+    this.keys = new ShardKeys(shard);
+    this.recordWriter = new ReplicaRecordWriter(this.replicaId, shard);
+    this.stores = storesOf(shard);
+  }
+
+  private takeDecoded(commands: readonly Command[]): readonly (WriteCommand | null)[] {
+    const first = this.decoded[0];
+    if (first?.commands === commands) {
+      this.decoded.shift();
+      return first.writes;
+    }
+    return commands.map((command) => (command.kind === 1 ? decodeWrite(command.bytes) : null));
+  }
+
+  private applyWrite(
+    index: number,
+    write: WriteCommand,
+    ctx: ApplyContext,
+    overlay: Map<string, Buffer | null> | null,
+  ): WriteOutcome {
+    const { sessionId, sequence, mutations } = write;
+    const keys: Buffer[] = [];
+    for (const { key } of mutations) {
+      const engineKey = this.keys.engineKey(key);
+      if (!this.keys.contains(engineKey)) return { kind: 'keyNotInShard', key };
+      keys.push(engineKey);
+    }
+    switch (this.sessions.judge(sessionId, sequence, write.retry)) {
+      case 'duplicate':
+        return written;
+      case 'expired':
+        return { kind: 'sessionExpired', sessionId };
+      case 'apply':
+        break;
+    }
+    const failure = overlay === null ? null : failedSwap(write, keys, ctx, overlay);
+    if (failure !== null) return failure;
+    mutations.forEach((mutation, at) => {
+      const key = keys[at];
+      assert(key !== undefined, 'every mutation has its key');
+      const value = mutation.kind === 'delete' ? null : mutation.value;
+      if (value === null) ctx.batch.delete(key);
+      else ctx.batch.put(key, value);
+      overlay?.set(key.toString('latin1'), value);
+    });
+    this.sessions.record(sessionId, sequence, write.ackedBelow, index);
+    return written;
+  }
+
+  private applyAdmin(bytes: Buffer, ctx: ApplyContext): WriteOutcome {
+    const admin = decodeAdmin(bytes);
+    return admin === null ? { kind: 'malformed' } : this.applySplit(admin, ctx);
+  }
+
+  /** Cuts this shard and makes the new right-hand one. No row moves: data is keyed by keyspace. */
+  private applySplit(command: SplitCommand, ctx: ApplyContext): WriteOutcome {
+    const split = splitShard(this.current, command);
+    if (split.kind === 'refused') return split;
+    const { left, right } = split;
+    this.setShard(left);
+    const own = right.replicas.find((r) => r.storeId === this.host.storeId);
+    assert(own !== undefined, 'the new shard has a replica wherever the old one has one');
+    if (this.host.reserveChild(right.shardId, own.replicaId)) {
+      const sessions = SessionTable.load(this.sessions.rows());
+      const record = { replicaId: own.replicaId, state: ReplicaState.NORMAL, shard: right };
+      ctx.batch.put(
+        replicaKey(right.shardId),
+        encodeReplicaRecord({ ...record, appliedIndex: initialPosition.index, appliedTerm: initialPosition.term }),
+      );
+      for (const [sessionId, row] of sessions.rows()) {
+        ctx.batch.put(sessionKey(right.shardId, sessionId), encodeSessionRecord(row));
+      }
+      const child = { parentShardId: left.shardId, shard: right, replicaId: own.replicaId, sessions };
+      ctx.after(() => this.host.splitDone(child));
+    } else {
+      const data = dataRange(right.keyspaceId, right.startKey, right.endKey);
+      ctx.batch.deleteRange(data.start, data.end);
+    }
+    this.host.descriptorChanged(this);
+    return split;
+  }
+
+  /** This replica is no longer a member: nothing of it stays but the tombstone. */
+  private remove(ctx: ApplyContext): void {
+    this.currentPhase = 'removed';
+    dropReplica(ctx.batch, this.current, this.replicaId);
+    this.host.descriptorChanged(this);
+    ctx.after(() => this.host.replicaRemoved(this));
+  }
+}
+
+/** Drops a replica's rows and sessions and leaves its tombstone. */
+export function dropReplica(batch: ApplyContext['batch'], shard: Shard, replicaId: number): void {
+  if (shard.replicas.length > 0) {
+    const data = dataRange(shard.keyspaceId, shard.startKey, shard.endKey);
+    batch.deleteRange(data.start, data.end);
+  }
+  const sessions = sessionRange(shard.shardId);
+  batch.deleteRange(sessions.start, sessions.end);
+  batch.put(replicaKey(shard.shardId), encodeReplicaRecord({ replicaId, state: ReplicaState.TOMBSTONE, shard }));
+}
+
+function storesOf(shard: Shard): Map<number, number> {
+  return new Map(shard.replicas.map((r) => [r.replicaId, r.storeId]));
+}
+
+function hasSwap(write: WriteCommand | null): boolean {
+  return write?.mutations.some((m) => m.kind === 'swap') ?? false;
+}
+
+/** The outcome of the first swap that does not find what it expects; null when all do. */
+function failedSwap(
+  write: WriteCommand,
+  keys: readonly Buffer[],
+  ctx: ApplyContext,
+  overlay: ReadonlyMap<string, Buffer | null>,
+): WriteOutcome | null {
+  for (const [at, mutation] of write.mutations.entries()) {
+    if (mutation.kind !== 'swap') continue;
+    const key = keys[at];
+    assert(key !== undefined, 'every mutation has its key');
+    const name = key.toString('latin1');
+    const current = overlay.get(name) ?? (overlay.has(name) ? null : ctx.read(key));
+    const { expected } = mutation;
+    const equal = current === null || expected === null ? current === expected : current.equals(expected);
+    if (!equal) return { kind: 'swapFailed', current };
+  }
+  return null;
+}
+
+/** null: bytes that are no command. They were committed, so every replica passes over them alike. */
+function decodeWrite(bytes: Buffer): WriteCommand | null {
+  try {
+    return decodeWriteCommand(bytes);
+  } catch (error) {
+    if (error instanceof WireError) return null;
+    throw error;
+  }
+}
+
+function decodeAdmin(bytes: Buffer): SplitCommand | null {
+  try {
+    return AdminCommand.decode(bytes).command?.value ?? null;
+  } catch {
+    // Committed bytes that are no command: the same on every replica, answered as malformed.
+    return null;
+  }
+}
+
+function decodeContext(context: Buffer): ConfChangeContext | null {
+  try {
+    return ConfChangeContext.decode(context);
+  } catch {
+    // As above: a change whose context cannot be read is refused by every replica.
+    return null;
+  }
+}

@@ -1,0 +1,100 @@
+import type { Engine, EngineView } from '../src/engine/engine.js';
+import { dataRange, encodedKeyOf, replicaKey, sessionRange } from '../src/engine/keys.js';
+import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
+import { Shard } from '../src/gen/skerry/v1/meta.js';
+import type { StateSnapshot } from '../src/multiraft/host.js';
+import type { SnapshotMeta } from '../src/raft/message.js';
+import { confStateOf } from './descriptor.js';
+import { scanBytesMax } from '../src/base/limits.js';
+import { snapshotChunkBytesMax, snapshotPageRowsMax } from './limits.js';
+import { decodeReplicaRecord } from './records.js';
+import { RowKind, SnapshotChunker, snapshotFormatVersion } from './snapshot_format.js';
+
+/**
+ * A shard as of one applied index, read from a consistent view of the engine: the view holds the
+ * replica's record too, so position, descriptor and rows belong together whatever is applied meanwhile.
+ */
+export async function openShardSnapshot(engine: Engine, shardId: number): Promise<StateSnapshot> {
+  const view = await engine.openView();
+  try {
+    const bytes = await view.get(replicaKey(shardId));
+    const record = bytes === null ? null : decodeReplicaRecord(bytes);
+    if (record?.state !== ReplicaState.NORMAL || record.shard === undefined) {
+      throw new Error(`shard ${shardId} has no state that a snapshot could be made of`);
+    }
+    const meta = { index: record.appliedIndex, term: record.appliedTerm, confState: confStateOf(record.shard) };
+    return new ShardSnapshot(view, meta, record.shard);
+  } catch (error) {
+    await view.close();
+    throw error;
+  }
+}
+
+interface Stage {
+  readonly kind: RowKind;
+  readonly end: Buffer;
+  /** Where the next page begins. */
+  next: Buffer;
+}
+
+class ShardSnapshot implements StateSnapshot {
+  readonly meta: SnapshotMeta;
+  readonly descriptor: Buffer;
+  readonly formatVersion = snapshotFormatVersion;
+  private readonly view: EngineView;
+  private readonly stages: Stage[];
+  private readonly chunker = new SnapshotChunker(snapshotChunkBytesMax);
+  private ended = false;
+
+  constructor(view: EngineView, meta: SnapshotMeta, shard: Shard) {
+    this.view = view;
+    this.meta = meta;
+    this.descriptor = Buffer.from(Shard.encode(shard).finish());
+    const sessions = sessionRange(shard.shardId);
+    const data = dataRange(shard.keyspaceId, shard.startKey, shard.endKey);
+    this.stages = [
+      { kind: RowKind.session, next: sessions.start, end: sessions.end },
+      { kind: RowKind.data, next: data.start, end: data.end },
+    ];
+  }
+
+  async next(): Promise<Buffer | null> {
+    for (;;) {
+      const full = this.chunker.takeFull();
+      if (full !== null) return full;
+      const stage = this.stages[0];
+      if (stage !== undefined) await this.readPage(stage);
+      else if (this.ended) return this.chunker.takeRest();
+      else this.end();
+    }
+  }
+
+  close(): Promise<void> {
+    return this.view.close();
+  }
+
+  private async readPage(stage: Stage): Promise<void> {
+    const { next, end, kind } = stage;
+    const page = await this.view.scan({
+      start: next,
+      end,
+      limit: snapshotPageRowsMax,
+      maxBytes: Math.min(scanBytesMax, snapshotChunkBytesMax),
+      reverse: false,
+      keysOnly: false,
+    });
+    for (const row of page.rows) {
+      // A session's key keeps its last eight bytes, the session id.
+      const key = kind === RowKind.session ? row.key.subarray(9) : encodedKeyOf(row.key);
+      this.chunker.add(kind, key, row.value);
+    }
+    const last = page.rows.at(-1);
+    if (!page.more || last === undefined) this.stages.shift();
+    else stage.next = Buffer.concat([last.key, Buffer.from([0])]);
+  }
+
+  private end(): void {
+    this.chunker.end();
+    this.ended = true;
+  }
+}
