@@ -166,6 +166,10 @@ export interface StateSnapshot {
   close(): Promise<void>;
 }
 
+/**
+ * A staged file. openStagedSnapshot(disk, path) of staging.ts opens one again, for a store that crashed while it was
+ * being installed. The host unlinks the file once installSnapshot() has resolved; at start the store clears the directory.
+ */
 export interface StagedSnapshot {
   readonly path: string;
   readonly chunks: number;
