@@ -15,7 +15,8 @@ export type SplitResult =
 export function splitShard(shard: Shard, command: SplitCommand): SplitResult {
   if (!sameEpoch(shard.epoch, command.epoch)) return { kind: 'refused', reason: 'epoch' };
   if (isJoint(shard)) return { kind: 'refused', reason: 'joint' };
-  const splitKey = command.splitKey;
+  // A copy: the command is a view into its log entry, which it would pin.
+  const splitKey = Buffer.from(command.splitKey);
   const inside = inRange(splitKey, shard.startKey, shard.endKey) && Buffer.compare(splitKey, shard.startKey) > 0;
   if (!inside) return { kind: 'refused', reason: 'splitKey' };
   const named = command.newShard;

@@ -1,0 +1,373 @@
+import { assert, must } from '../src/base/assert.js';
+import type { Logger } from '../src/base/logger.js';
+import type { Runtime } from '../src/base/runtime.js';
+import type { Engine } from '../src/engine/engine.js';
+import { replicaKey } from '../src/engine/keys.js';
+import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
+import { Shard } from '../src/gen/skerry/v1/meta.js';
+import type { Group, GroupSpec, MultiRaft } from '../src/multiraft/host.js';
+import type { Message } from '../src/raft/message.js';
+import { MsgType } from '../src/raft/message.js';
+import type { SnapshotHeadInfo } from '../src/transport/transport.js';
+import { confStateOf, epochOf, replicaOn } from './descriptor.js';
+import { RangeIndex } from './range_index.js';
+import { encodeReplicaRecord } from './records.js';
+import { RangeClaims } from './range_claims.js';
+import { SessionTable } from './session_table.js';
+import type { ShardHost, SplitChild } from './shard_state_machine.js';
+import { dropReplica, initialPosition, ShardStateMachine } from './shard_state_machine.js';
+
+/**
+ * Every replica that this store has or had, and the ways in which one comes and goes:
+ *
+ *   placement creates a shard ─┐
+ *   a split's right-hand side ─┼─▶ running ──removed, destroyed──▶ tombstone
+ *   a leader's first message ──┘
+ *
+ * A replica's record is in the engine before its peer runs, and synced before the peer answers anything
+ * (a split's child excepted: applying the split again makes it again). A tombstone keeps the replica's id, so that late messages do not bring it back.
+ */
+export interface ReplicaEvents {
+  /** The shard's descriptor or leader changed, or its replica is new or gone. */
+  changed(shardId: number): void;
+  /** The engine failed, or a peer could not be started. */
+  fatal(error: Error): void;
+}
+
+type Entry =
+  | {
+      readonly kind: 'running';
+      readonly replicaId: number;
+      readonly machine: ShardStateMachine;
+      leaderlessSinceMs: number | null;
+    }
+  /** A leader's message asked for it; its record is being written. */
+  | { readonly kind: 'arriving'; readonly replicaId: number }
+  /** Taken by a replica whose peer is about to be started. */
+  | { readonly kind: 'reserved'; readonly replicaId: number }
+  | { readonly kind: 'tombstone'; readonly replicaId: number };
+
+interface Arrival {
+  readonly machine: ShardStateMachine;
+  readonly fromHost: number;
+  /** The entry that was made for it; another one in its place means that something else took the shard. */
+  readonly entry: Entry;
+}
+
+export interface ReplicasOptions {
+  readonly storeId: number;
+  readonly engine: Engine;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+  readonly events: ReplicaEvents;
+}
+
+/** A shard that could not be created here. */
+export interface CreateFailure {
+  readonly shardId: number;
+  readonly reason: 'NOT_A_MEMBER' | 'RANGE_OVERLAP' | 'REPLICA_GONE' | 'OTHER_REPLICA';
+}
+
+export class Replicas implements ShardHost {
+  readonly storeId: number;
+  readonly engine: Engine;
+  readonly ranges = new RangeIndex();
+  private readonly runtime: Runtime;
+  private readonly logger: Logger;
+  private readonly events: ReplicaEvents;
+  private readonly entries = new Map<number, Entry>();
+  private readonly claims: RangeClaims;
+  private multi: MultiRaft | null = null;
+  /** Replicas that leaders' first messages ask for, until their records are synced. */
+  private arrivals: Arrival[] = [];
+
+  constructor(options: ReplicasOptions) {
+    this.storeId = options.storeId;
+    this.engine = options.engine;
+    this.runtime = options.runtime;
+    this.logger = options.logger;
+    this.events = options.events;
+    this.claims = new RangeClaims(options.runtime);
+  }
+
+  /** Gives it the host, which itself needs this object's callbacks. Once, before anything else. */
+  attach(multi: MultiRaft): void {
+    assert(this.multi === null, 'there is one host');
+    this.multi = multi;
+  }
+
+  /** Replicas that run. */
+  *machines(): IterableIterator<ShardStateMachine> {
+    for (const entry of this.entries.values()) if (entry.kind === 'running') yield entry.machine;
+  }
+
+  machine(shardId: number): ShardStateMachine | undefined {
+    const entry = this.entries.get(shardId);
+    return entry?.kind === 'running' ? entry.machine : undefined;
+  }
+
+  /** The running peer; undefined while it is being started. */
+  group(shardId: number): Group | undefined {
+    return this.multi?.group(shardId);
+  }
+
+  /** Shards without a leader for at least this long. */
+  leaderless(forMs: number): ShardStateMachine[] {
+    const before = this.runtime.nowMs() - forMs;
+    const found: ShardStateMachine[] = [];
+    for (const entry of this.entries.values()) {
+      if (entry.kind !== 'running' || entry.machine.phase === 'removed') continue;
+      if (entry.leaderlessSinceMs !== null && entry.leaderlessSinceMs <= before) found.push(entry.machine);
+    }
+    return found;
+  }
+
+  /** Notes a tombstone found on disk. */
+  addTombstone(shardId: number, replicaId: number): void {
+    this.entries.set(shardId, { kind: 'tombstone', replicaId });
+  }
+
+  /** Starts the peer of a replica whose record is in the engine. */
+  async start(machine: ShardStateMachine, extra: Pick<GroupSpec, 'bootstrap' | 'campaign'> = {}): Promise<void> {
+    const { shardId, replicaId } = machine;
+    this.entries.set(shardId, { kind: 'running', replicaId, machine, leaderlessSinceMs: this.runtime.nowMs() });
+    if (machine.phase !== 'uninitialized') this.ranges.set(machine.shard);
+    const spec = this.specOf(machine);
+    await this.host().addGroup({ ...spec, ...extra });
+    this.events.changed(shardId);
+  }
+
+  /**
+   * Makes the first replicas of new shards. Those that are here already stay as they are. Resolves when the
+   * records are synced and the peers run.
+   */
+  async create(shards: readonly { readonly shard: Shard; readonly campaign: boolean }[]): Promise<CreateFailure[]> {
+    const failures: CreateFailure[] = [];
+    const made: { readonly machine: ShardStateMachine; readonly campaign: boolean }[] = [];
+    const batch = this.engine.newBatch();
+    for (const { shard, campaign } of shards) {
+      const own = replicaOn(shard, this.storeId);
+      const reason = own === undefined ? 'NOT_A_MEMBER' : this.obstacle(shard, own.replicaId);
+      if (reason === 'PRESENT') continue;
+      if (own === undefined || reason !== null) {
+        failures.push({ shardId: shard.shardId, reason: reason ?? 'NOT_A_MEMBER' });
+        continue;
+      }
+      this.reserve(shard.shardId, own.replicaId);
+      // The range is taken from now on, so that two shards of one command cannot overlap either.
+      this.ranges.set(shard);
+      const machine = this.newMachine(shard, own.replicaId, new SessionTable());
+      const record = { replicaId: own.replicaId, state: ReplicaState.NORMAL, shard };
+      batch.put(
+        replicaKey(shard.shardId),
+        encodeReplicaRecord({ ...record, appliedIndex: initialPosition.index, appliedTerm: initialPosition.term }),
+      );
+      made.push({ machine, campaign });
+    }
+    if (made.length > 0) {
+      await this.engine.write(batch);
+      await this.engine.sync();
+      await Promise.all(
+        made.map(({ machine, campaign }) => this.start(machine, { bootstrap: initialPosition, campaign })),
+      );
+    }
+    return failures;
+  }
+
+  private obstacle(shard: Shard, replicaId: number): CreateFailure['reason'] | 'PRESENT' | null {
+    const entry = this.entries.get(shard.shardId);
+    if (entry?.kind === 'tombstone' && entry.replicaId >= replicaId) return 'REPLICA_GONE';
+    if (entry !== undefined && entry.kind !== 'tombstone') {
+      if (entry.replicaId !== replicaId) return 'OTHER_REPLICA';
+      if (!isUninitialized(entry)) return 'PRESENT';
+    }
+    const taken = this.ranges.overlapping(shard.keyspaceId, shard.startKey, shard.endKey, 1);
+    return taken.length > 0 ? 'RANGE_OVERLAP' : null;
+  }
+
+  /** Takes the place of a shard here, from an uninitialized replica too: its peer is replaced when the new one starts. */
+  private reserve(shardId: number, replicaId: number): void {
+    const entry = this.entries.get(shardId);
+    if (entry?.kind === 'running') entry.machine.markRemoved();
+    this.arrivals = this.arrivals.filter((arrival) => arrival.machine.shardId !== shardId);
+    this.entries.set(shardId, { kind: 'reserved', replicaId });
+  }
+
+  /**
+   * Drops a replica that is no longer a member. The tombstone is written before the peer stops, because a crash must
+   * not leave a record without a log, and again after it, because the peer may have handed over one more batch.
+   */
+  async destroy(shardId: number, replicaId: number): Promise<boolean> {
+    const entry = this.entries.get(shardId);
+    if (entry?.kind !== 'running' || entry.replicaId !== replicaId) return false;
+    const { machine } = entry;
+    // An installation would go on writing; whoever wants the replica gone asks again.
+    if (machine.phase === 'removed' || machine.phase === 'installing') return false;
+    const initialized = machine.phase !== 'uninitialized';
+    machine.markRemoved();
+    this.ranges.delete(shardId);
+    this.logger.info({ shardId, replicaId }, 'destroying a replica that is no longer a member');
+    await this.writeTombstone(machine, initialized);
+    await this.host().removeGroup(shardId);
+    await this.writeTombstone(machine, initialized);
+    this.entries.set(shardId, { kind: 'tombstone', replicaId });
+    this.claims.release(shardId);
+    this.events.changed(shardId);
+    return true;
+  }
+
+  private async writeTombstone(machine: ShardStateMachine, initialized: boolean): Promise<void> {
+    const batch = this.engine.newBatch();
+    const shard = initialized ? machine.shard : Shard.fromPartial({ shardId: machine.shardId });
+    dropReplica(batch, shard, machine.replicaId);
+    await this.engine.write(batch);
+    await this.engine.sync();
+  }
+
+  // What the shards' state machines ask.
+
+  reserveChild(shardId: number, replicaId: number): boolean {
+    const entry = this.entries.get(shardId);
+    if (entry?.kind === 'tombstone' && entry.replicaId >= replicaId) return false;
+    // Messages of the new shard's other replicas may have come before the split; then the replica waits for it.
+    const here = entry !== undefined && entry.kind !== 'tombstone';
+    if (here && (entry.replicaId !== replicaId || !isUninitialized(entry))) return false;
+    this.reserve(shardId, replicaId);
+    return true;
+  }
+
+  splitDone(child: SplitChild): void {
+    const campaign = this.group(child.parentShardId)?.isLeader() ?? false;
+    const machine = this.newMachine(child.shard, child.replicaId, child.sessions);
+    this.start(machine, { bootstrap: initialPosition, campaign }).catch((error: unknown) => this.fail(error));
+  }
+
+  descriptorChanged(machine: ShardStateMachine): void {
+    if (machine.phase === 'removed') {
+      this.ranges.delete(machine.shardId);
+    } else {
+      this.ranges.set(machine.shard);
+      this.claims.release(machine.shardId);
+    }
+    this.events.changed(machine.shardId);
+  }
+
+  replicaRemoved(machine: ShardStateMachine): void {
+    const { shardId, replicaId } = machine;
+    this.logger.info({ shardId, replicaId }, 'this replica was removed from its group');
+    const finish = async (): Promise<void> => {
+      // The tombstone must be on disk before the log forgets the group.
+      await this.engine.sync();
+      await this.host().removeGroup(shardId);
+      this.entries.set(shardId, { kind: 'tombstone', replicaId });
+      this.events.changed(shardId);
+    };
+    finish().catch((error: unknown) => this.fail(error));
+  }
+
+  leaderChanged(machine: ShardStateMachine, leaderId: number): void {
+    const entry = this.entries.get(machine.shardId);
+    if (entry?.kind !== 'running' || entry.machine !== machine) return;
+    if (leaderId !== 0) entry.leaderlessSinceMs = null;
+    else entry.leaderlessSinceMs ??= this.runtime.nowMs();
+    this.events.changed(machine.shardId);
+  }
+
+  // What the host asks.
+
+  /**
+   * A leader's message for a shard that is not here makes an uninitialized replica, once its record is
+   * synced; the message itself is dropped, leaders repeat themselves.
+   */
+  unknownGroup(fromHost: number, groupId: number, message: Message): null {
+    const fromLeader =
+      message.type === MsgType.MsgApp || message.type === MsgType.MsgHeartbeat || message.type === MsgType.MsgSnap;
+    const present = this.entries.get(groupId);
+    const wanted = present === undefined || (present.kind === 'tombstone' && present.replicaId < message.to);
+    if (!fromLeader || !wanted || message.to === 0) return null;
+    const entry: Entry = { kind: 'arriving', replicaId: message.to };
+    this.entries.set(groupId, entry);
+    const machine = new ShardStateMachine(this, {
+      replicaId: message.to,
+      shard: Shard.fromPartial({ shardId: groupId }),
+      phase: 'uninitialized',
+      applied: { index: 0, term: 0 },
+      sessions: new SessionTable(),
+    });
+    if (this.arrivals.length === 0) {
+      this.runtime.nextTurn(() => void this.admitArrivals().catch((error: unknown) => this.fail(error)));
+    }
+    this.arrivals.push({ machine, fromHost, entry });
+    return null;
+  }
+
+  /** One batch and one sync for all replicas that a turn's messages asked for. */
+  private async admitArrivals(): Promise<void> {
+    const { arrivals } = this;
+    this.arrivals = [];
+    if (arrivals.length === 0) return;
+    const batch = this.engine.newBatch();
+    for (const { machine, fromHost } of arrivals) {
+      const { shardId, replicaId, shard } = machine;
+      this.logger.info({ shardId, replicaId, fromHost }, 'a leader on another store wants a replica here');
+      batch.put(replicaKey(shardId), encodeReplicaRecord({ replicaId, state: ReplicaState.UNINITIALIZED, shard }));
+    }
+    await this.engine.write(batch);
+    await this.engine.sync();
+    for (const { machine, entry } of arrivals) {
+      // Otherwise a split took the place meanwhile; its record was written after this one.
+      if (this.entries.get(machine.shardId) === entry) await this.start(machine);
+    }
+  }
+
+  /** Refuses a snapshot whose range another replica here still has: that one must be split or removed first. */
+  acceptSnapshot(groupId: number, head: SnapshotHeadInfo): boolean {
+    if (this.entries.get(groupId)?.kind !== 'running') return false;
+    const shard = Shard.decode(head.descriptor);
+    const others = this.ranges
+      .overlapping(shard.keyspaceId, shard.startKey, shard.endKey, 2)
+      .filter((range) => range.shardId !== groupId);
+    if (others.length > 0 || !this.claims.claim(groupId, shard)) {
+      this.logger.info(
+        { shardId: groupId, overlaps: others.map((r) => r.shardId) },
+        'a snapshot must wait for its range',
+      );
+      return false;
+    }
+    return true;
+  }
+
+  /** A vote request by a replica that is not a member here: it was probably removed and has not heard. */
+  stranger(groupId: number, message: Message): { confVer: number; version: number } | null {
+    const machine = this.machine(groupId);
+    if (machine?.phase !== 'normal' || machine.hostOf(message.from) !== 0) return null;
+    return epochOf(machine.shard);
+  }
+
+  private newMachine(shard: Shard, replicaId: number, sessions: SessionTable): ShardStateMachine {
+    return new ShardStateMachine(this, { replicaId, shard, phase: 'normal', applied: initialPosition, sessions });
+  }
+
+  private specOf(machine: ShardStateMachine): GroupSpec {
+    return {
+      groupId: machine.shardId,
+      replicaId: machine.replicaId,
+      stateMachine: machine,
+      applied: machine.applied,
+      confState: confStateOf(machine.shard),
+    };
+  }
+
+  private host(): MultiRaft {
+    return must(this.multi, 'the host is attached before replicas come and go');
+  }
+
+  private fail(error: unknown): void {
+    this.events.fatal(error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+/** True when only a leader's messages are known of the replica. */
+function isUninitialized(entry: Entry): boolean {
+  return entry.kind === 'arriving' || (entry.kind === 'running' && entry.machine.phase === 'uninitialized');
+}
