@@ -194,8 +194,8 @@ export class Replicas implements ShardHost {
   }
 
   /**
-   * Drops a replica that is no longer a member. The tombstone is written before the peer stops, because a crash must
-   * not leave a record without a log, and again after it, because the peer may have handed over one more batch.
+   * Drops a replica that is no longer a member. The tombstone is on disk before the log forgets the group, because a crash
+   * must not leave a record without a log. False: no such replica, or it cannot be dropped right now.
    */
   async destroy(shardId: number, replicaId: number): Promise<boolean> {
     const entry = this.entries.get(shardId);
@@ -209,7 +209,6 @@ export class Replicas implements ShardHost {
     this.logger.info({ shardId, replicaId }, 'destroying a replica that is no longer a member');
     await this.writeTombstone(machine, initialized);
     await this.host().removeGroup(shardId);
-    await this.writeTombstone(machine, initialized);
     this.entries.set(shardId, { kind: 'tombstone', replicaId });
     this.claims.release(shardId);
     this.events.changed(shardId);

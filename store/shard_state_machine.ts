@@ -150,14 +150,10 @@ export class ShardStateMachine implements StateMachine {
     if (this.currentPhase === 'removed') return commands.map(() => ({ kind: 'removed' }));
     this.moveTo(index, term);
     const writes = this.takeDecoded(commands);
-    // Values that this entry has written to keys that swaps of this entry may look at.
-    const overlay = writes.some(hasSwap) ? new Map<string, Buffer | null>() : null;
     return commands.map((command, at) => {
       if (command.kind === 2) return this.applyAdmin(command.bytes, ctx);
       const write = writes[at];
-      return write === null || write === undefined
-        ? { kind: 'malformed' }
-        : this.applyWrite(index, write, ctx, overlay);
+      return write === null || write === undefined ? { kind: 'malformed' } : this.applyWrite(index, write, ctx);
     });
   }
 
@@ -267,12 +263,7 @@ export class ShardStateMachine implements StateMachine {
     return commands.map((command) => (command.kind === 1 ? decodeWrite(command.bytes) : null));
   }
 
-  private applyWrite(
-    index: number,
-    write: WriteCommand,
-    ctx: ApplyContext,
-    overlay: Map<string, Buffer | null> | null,
-  ): WriteOutcome {
+  private applyWrite(index: number, write: WriteCommand, ctx: ApplyContext): WriteOutcome {
     const { sessionId, sequence, mutations } = write;
     const keys: Buffer[] = [];
     for (const { key } of mutations) {
@@ -288,7 +279,7 @@ export class ShardStateMachine implements StateMachine {
       case 'apply':
         break;
     }
-    const failure = overlay === null ? null : failedSwap(write, keys, ctx, overlay);
+    const failure = failedSwap(write, keys, ctx);
     if (failure !== null) return failure;
     mutations.forEach((mutation, at) => {
       const key = keys[at];
@@ -296,7 +287,6 @@ export class ShardStateMachine implements StateMachine {
       const value = mutation.kind === 'delete' ? null : mutation.value;
       if (value === null) ctx.batch.delete(key);
       else ctx.batch.put(key, value);
-      overlay?.set(key.toString('latin1'), value);
     });
     this.sessions.record(sessionId, sequence, write.ackedBelow, index);
     return written;
@@ -359,23 +349,13 @@ function storesOf(shard: Shard): Map<number, number> {
   return new Map(shard.replicas.map((r) => [r.replicaId, r.storeId]));
 }
 
-function hasSwap(write: WriteCommand | null): boolean {
-  return write?.mutations.some((m) => m.kind === 'swap') ?? false;
-}
-
 /** The outcome of the first swap that does not find what it expects; null when all do. */
-function failedSwap(
-  write: WriteCommand,
-  keys: readonly Buffer[],
-  ctx: ApplyContext,
-  overlay: ReadonlyMap<string, Buffer | null>,
-): WriteOutcome | null {
+function failedSwap(write: WriteCommand, keys: readonly Buffer[], ctx: ApplyContext): WriteOutcome | null {
   for (const [at, mutation] of write.mutations.entries()) {
     if (mutation.kind !== 'swap') continue;
     const key = keys[at];
     assert(key !== undefined, 'every mutation has its key');
-    const name = key.toString('latin1');
-    const current = overlay.get(name) ?? (overlay.has(name) ? null : ctx.read(key));
+    const current = ctx.read(key);
     const { expected } = mutation;
     const equal = current === null || expected === null ? current === expected : current.equals(expected);
     if (!equal) return { kind: 'swapFailed', current };

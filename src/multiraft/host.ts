@@ -151,7 +151,7 @@ export interface StateMachine {
 export interface ApplyContext {
   readonly batch: EngineBatch;
   /**
-   * Value of an engine key that keysToRead asked for, as of the entries applied before this one in this batch too. null: none.
+   * Value of an engine key that keysToRead asked for, as of everything put into `batch` so far, this entry's writes too. null: none.
    */
   read(key: Buffer): Buffer | null;
   /** Runs `effect` after the batch was handed to the engine, in order (make the peer of a split, remove this peer). */
