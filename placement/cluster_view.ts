@@ -1,0 +1,177 @@
+import { StoreState } from '../src/gen/skerry/v1/meta.js';
+import type { ReplicaProgress, ShardReport, StoreReport } from '../src/gen/skerry/v1/placement.js';
+import type { LeaderTable, Leadership } from './leader_table.js';
+import type { ClusterState } from './state/cluster_state.js';
+import type { ShardRecord, StoreRecord } from './state/records.js';
+import { epochIsNewer } from './state/records.js';
+
+/** Times after which a silent store counts as disconnected and as down. */
+export interface StoreTimes {
+  readonly storeDisconnectMs: number;
+  readonly storeDownMs: number;
+}
+
+/** What a shard's leader last said of it. */
+export interface ShardStatus {
+  readonly progress: readonly ReplicaProgress[];
+  readonly approximateBytes: number;
+  readonly approximateKeys: number;
+}
+
+interface StoreObservation {
+  readonly report: StoreReport;
+  readonly atMs: number;
+}
+
+/**
+ * What the placement leader knows of the cluster: the replicated state, and on top of it what stores report. None of
+ * that is replicated: a new leader begins with the leaders that it mirrored and hears the rest within a session's first
+ * frames. Pure: time is told by setTime().
+ */
+export class ClusterView {
+  private readonly stateOf: () => ClusterState;
+  readonly leaders: LeaderTable;
+  readonly times: StoreTimes;
+  private readonly sinceMs: number;
+  private now: number;
+  private readonly observations = new Map<number, StoreObservation>();
+  private readonly statuses = new Map<number, ShardStatus>();
+
+  /** sinceMs: when this view began; silence before it is held against no store. */
+  constructor(options: { state: () => ClusterState; leaders: LeaderTable; times: StoreTimes; sinceMs: number }) {
+    this.stateOf = options.state;
+    this.leaders = options.leaders;
+    this.times = options.times;
+    this.sinceMs = options.sinceMs;
+    this.now = options.sinceMs;
+  }
+
+  get state(): ClusterState {
+    return this.stateOf();
+  }
+
+  get nowMs(): number {
+    return this.now;
+  }
+
+  setTime(nowMs: number): void {
+    this.now = Math.max(this.now, nowMs);
+  }
+
+  storeHeartbeat(storeId: number, report: StoreReport): void {
+    this.observations.set(storeId, { report, atMs: this.now });
+  }
+
+  /** Takes a shard's report. `leaderChanged`: routes changed; `descriptorNewer`: the descriptor must be proposed. */
+  shardReport(storeId: number, report: ShardReport): { leaderChanged: boolean; descriptorNewer: boolean } {
+    const given = report.shard;
+    if (given?.epoch === undefined) return { leaderChanged: false, descriptorNewer: false };
+    const known = this.leaders.get(given.shardId);
+    if (known !== undefined && report.term < known.term) return { leaderChanged: false, descriptorNewer: false };
+    const leaderChanged = this.leaders.set(given.shardId, {
+      leaderReplicaId: report.leaderReplicaId,
+      leaderStoreId: storeId,
+      term: report.term,
+    });
+    const { progress, approximateBytes, approximateKeys } = report;
+    this.statuses.set(given.shardId, { progress, approximateBytes, approximateKeys });
+    const record = this.state.shard(given.shardId);
+    return { leaderChanged, descriptorNewer: record === undefined || epochIsNewer(given.epoch, record.epoch) };
+  }
+
+  /** True when the route changed. */
+  noLongerLed(storeId: number, shardId: number): boolean {
+    return this.leaders.resign(shardId, storeId);
+  }
+
+  leaderOf(shardId: number): Leadership | undefined {
+    const leadership = this.leaders.get(shardId);
+    return leadership === undefined || leadership.leaderReplicaId === 0 ? undefined : leadership;
+  }
+
+  /** The leader, if its store can be reached. */
+  liveLeaderOf(shardId: number): Leadership | undefined {
+    const leadership = this.leaderOf(shardId);
+    return leadership !== undefined && this.isConnected(leadership.leaderStoreId) ? leadership : undefined;
+  }
+
+  status(shardId: number): ShardStatus | undefined {
+    return this.statuses.get(shardId);
+  }
+
+  /** Progress of one replica; undefined: its leader has not spoken of it. */
+  progressOf(shardId: number, replicaId: number): ReplicaProgress | undefined {
+    return this.statuses.get(shardId)?.progress.find((p) => p.replicaId === replicaId);
+  }
+
+  /** The replica follows its leader closely. */
+  isCaughtUp(shardId: number, replicaId: number): boolean {
+    const progress = this.progressOf(shardId, replicaId);
+    return progress !== undefined && !progress.pending && !progress.down;
+  }
+
+  report(storeId: number): StoreReport | undefined {
+    return this.observations.get(storeId)?.report;
+  }
+
+  /** Milliseconds since the store was heard, or -1. */
+  heartbeatAgeMs(storeId: number): number {
+    const seen = this.observations.get(storeId);
+    return seen === undefined ? -1 : this.now - seen.atMs;
+  }
+
+  private silenceMs(storeId: number): number {
+    return this.now - (this.observations.get(storeId)?.atMs ?? this.sinceMs);
+  }
+
+  /** Heard of lately, by this view. */
+  isConnected(storeId: number): boolean {
+    return this.observations.has(storeId) && this.silenceMs(storeId) <= this.times.storeDisconnectMs;
+  }
+
+  /** Silent for so long that its replicas are to be rebuilt elsewhere. */
+  isDown(storeId: number): boolean {
+    return this.state.store(storeId)?.state === 'tombstone' || this.silenceMs(storeId) > this.times.storeDownMs;
+  }
+
+  /** Connected, wanted, and with room: may be given replicas. */
+  acceptsReplicas(store: StoreRecord): boolean {
+    return store.state === 'up' && this.isConnected(store.storeId) && this.report(store.storeId)?.diskFull !== true;
+  }
+
+  /** Connected and wanted: may be given leaders. */
+  acceptsLeaders(store: StoreRecord): boolean {
+    return store.state === 'up' && this.isConnected(store.storeId);
+  }
+
+  storeState(store: StoreRecord): StoreState {
+    if (store.state === 'tombstone') return StoreState.TOMBSTONE;
+    if (store.state === 'draining') return StoreState.DRAINING;
+    if (this.isDown(store.storeId)) return StoreState.DOWN;
+    // A store that was never heard has not disconnected until it had the time to speak.
+    return this.silenceMs(store.storeId) > this.times.storeDisconnectMs ? StoreState.DISCONNECTED : StoreState.UP;
+  }
+
+  /** Every store had the time to report: from here on, silence means something. */
+  isSettled(): boolean {
+    if (this.now - this.sinceMs > this.times.storeDisconnectMs) return true;
+    for (const store of this.state.stores()) {
+      if (store.state !== 'tombstone' && !this.observations.has(store.storeId)) return false;
+    }
+    return true;
+  }
+
+  /** Forgets what was said of shards that the state does not hold any more. */
+  forgetShard(shardId: number): void {
+    this.statuses.delete(shardId);
+    this.leaders.forget(shardId);
+  }
+
+  /** A shard is sound when each of its replicas follows a leader that can be reached. */
+  isHealthy(shard: ShardRecord): boolean {
+    return (
+      this.liveLeaderOf(shard.shardId) !== undefined &&
+      shard.replicas.every((r) => this.isConnected(r.storeId) && this.isCaughtUp(shard.shardId, r.replicaId))
+    );
+  }
+}

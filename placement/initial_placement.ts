@@ -1,0 +1,180 @@
+import HashRing from 'hashring';
+import { must } from '../src/base/assert.js';
+import { distinctHosts, distinctZones, isApart } from './isolation.js';
+import type { StoreRecord } from './state/records.js';
+import type { StoreLoad } from './store_loads.js';
+
+/**
+ * Where the replicas of a new keyspace's shards go. A consistent-hash ring, weighted by capacity, says in which
+ * order each shard likes the stores, so that the same shard meets the same stores whatever else there is; hosts and zones
+ * keep its replicas apart; and a cap per store makes the shares even from the start instead of on average.
+ */
+export interface InitialPlacement {
+  /** Makes keyspaces differ from each other. */
+  readonly seed: string;
+  readonly shards: number;
+  readonly replicaCount: number;
+  /** Stores that accept replicas. */
+  readonly loads: readonly StoreLoad[];
+}
+
+interface Bin {
+  readonly store: StoreRecord;
+  readonly load: StoreLoad;
+  /** Replicas of this keyspace that the store should have at most. */
+  readonly cap: number;
+  replicas: number;
+  leaders: number;
+}
+
+/** Store ids per shard, the first one to lead. Null: fewer hosts than replicas. */
+export function placeInitially(options: InitialPlacement): number[][] | null {
+  const { loads, shards, replicaCount } = options;
+  if (distinctHosts(loads.map((l) => l.store)) < replicaCount) return null;
+  const caps = fairCaps(loads, shards, replicaCount);
+  const bins = new Map<number, Bin>();
+  loads.forEach((load, i) =>
+    bins.set(load.store.storeId, { store: load.store, load, cap: caps[i] ?? 0, replicas: 0, leaders: 0 }),
+  );
+  const ring = ringOf(loads);
+  const placed: Bin[][] = [];
+  for (let i = 0; i < shards; i++) {
+    const liked = ring.range(`${options.seed}/${i}`, loads.length);
+    const order = liked.map((name) => must(bins.get(storeIdOf(name)), 'a store of the ring'));
+    const chosen = chooseStores(order, replicaCount);
+    for (const bin of chosen) bin.replicas++;
+    placed.push(chosen);
+  }
+  evenReplicas(placed, [...bins.values()]);
+  const leaders = electFirst(placed);
+  return placed.map((chosen, i) => {
+    const first = must(leaders[i], 'a first leader');
+    return [first, ...chosen.filter((bin) => bin !== first)].map((bin) => bin.store.storeId);
+  });
+}
+
+function ringOf(loads: readonly StoreLoad[]): HashRing {
+  const servers: Record<string, { weight: number }> = {};
+  for (const load of loads) servers[nameOf(load.store.storeId)] = { weight: Math.round(load.weight * 16) };
+  return new HashRing(servers, 'md5', { 'max cache size': 1 });
+}
+
+function nameOf(storeId: number): string {
+  return `store-${storeId}`;
+}
+
+function storeIdOf(name: string): number {
+  return Number(name.slice('store-'.length));
+}
+
+/** Replicas per store in proportion to weight; a store holds each shard once at most, and the others share what it cannot take. */
+function fairCaps(loads: readonly StoreLoad[], shards: number, replicaCount: number): number[] {
+  const caps = loads.map(() => 0);
+  let open = loads.map((_, i) => i);
+  let replicas = shards * replicaCount;
+  for (;;) {
+    const weight = open.reduce((sum, i) => sum + (loads[i]?.weight ?? 0), 0);
+    const full = open.filter((i) => (replicas * (loads[i]?.weight ?? 0)) / weight >= shards);
+    if (full.length === 0) {
+      for (const i of open) caps[i] = Math.ceil((replicas * (loads[i]?.weight ?? 0)) / weight);
+      return caps;
+    }
+    for (const i of full) caps[i] = shards;
+    replicas -= full.length * shards;
+    open = open.filter((i) => !full.includes(i));
+    if (open.length === 0) return caps;
+  }
+}
+
+/** Stores in the order liked: zones apart and below their cap if possible, hosts apart always. */
+function chooseStores(order: readonly Bin[], count: number): Bin[] {
+  const chosen: Bin[] = [];
+  const take = (allowed: (bin: Bin) => boolean): void => {
+    for (const bin of order) {
+      if (chosen.length === count) return;
+      if (chosen.includes(bin) || !allowed(bin)) continue;
+      if (isApart(bin.store, storesOf(chosen))) chosen.push(bin);
+    }
+  };
+  const addsZone = (bin: Bin): boolean => {
+    const stores = storesOf(chosen);
+    return distinctZones([...stores, bin.store]) > distinctZones(stores);
+  };
+  const belowCap = (bin: Bin): boolean => bin.replicas < bin.cap;
+  take((bin) => addsZone(bin) && belowCap(bin));
+  take(addsZone);
+  take(belowCap);
+  take(() => true);
+  return chosen;
+}
+
+function storesOf(bins: readonly Bin[]): StoreRecord[] {
+  return bins.map((bin) => bin.store);
+}
+
+/** Passes of the evening steps: each lowers the spread, and a handful reach the end on any cluster tried. */
+const eveningPassesMax = 16;
+
+/** Moves single replicas from stores with more than their share to stores with less, where hosts and zones allow. */
+function evenReplicas(placed: Bin[][], bins: readonly Bin[]): void {
+  let moved = true;
+  for (let pass = 0; moved && pass < eveningPassesMax; pass++) {
+    moved = false;
+    for (const chosen of placed) {
+      for (const [i, from] of chosen.entries()) {
+        const to = lessLoaded(chosen, from, bins);
+        if (to === null) continue;
+        chosen[i] = to;
+        from.replicas--;
+        to.replicas++;
+        moved = true;
+      }
+    }
+  }
+}
+
+function lessLoaded(chosen: readonly Bin[], from: Bin, bins: readonly Bin[]): Bin | null {
+  let best: Bin | null = null;
+  for (const bin of bins) {
+    const share = (bin.replicas + 1) / bin.load.weight;
+    if (share > (from.replicas - 1) / from.load.weight || chosen.includes(bin)) continue;
+    if (best !== null && share >= (best.replicas + 1) / best.load.weight) continue;
+    const others = storesOf(chosen.filter((other) => other !== from));
+    const zones = distinctZones([...others, from.store]);
+    if (isApart(bin.store, others) && distinctZones([...others, bin.store]) >= zones) best = bin;
+  }
+  return best;
+}
+
+/** The first leader of each shard: the store with the smallest share of leaders so far, then evened out. */
+function electFirst(placed: readonly (readonly Bin[])[]): Bin[] {
+  const leaders = placed.map((chosen) => {
+    const first = smallestShare(chosen);
+    first.leaders++;
+    return first;
+  });
+  let moved = true;
+  for (let pass = 0; moved && pass < eveningPassesMax; pass++) {
+    moved = false;
+    for (const [i, chosen] of placed.entries()) {
+      const from = must(leaders[i], 'a first leader');
+      const to = smallestShare(chosen);
+      if ((to.leaders + 1) / to.load.weight > (from.leaders - 1) / from.load.weight) continue;
+      from.leaders--;
+      to.leaders++;
+      leaders[i] = to;
+      moved = true;
+    }
+  }
+  return leaders;
+}
+
+/** In this keyspace first, and then in all. */
+function smallestShare(chosen: readonly Bin[]): Bin {
+  let smallest = must(chosen[0], 'a replica');
+  for (const bin of chosen) {
+    const share = bin.leaders / bin.load.weight - smallest.leaders / smallest.load.weight;
+    if (share < 0 || (share === 0 && bin.load.leaders < smallest.load.leaders)) smallest = bin;
+  }
+  return smallest;
+}

@@ -1,0 +1,167 @@
+import { must } from '../../src/base/assert.js';
+import type { TypedError } from '../../src/base/wire_errors.js';
+import type { StoreCommand } from '../../src/gen/skerry/v1/placement.js';
+import type { ClusterView } from '../cluster_view.js';
+import { stepResendMs, stepTimeoutMsCopy, stepTimeoutMsShort } from '../limits.js';
+import type { IdPool } from './id_pool.js';
+import type { Operator, OperatorPlan, OperatorState } from './operator.js';
+import { isFinished, transition } from './operator.js';
+import type { OperatorTable } from './operator_table.js';
+import type { Step } from './step.js';
+import { describeStep, evaluateStep } from './step.js';
+
+export type Admission =
+  | { readonly ok: true; readonly operator: Operator }
+  | { readonly ok: false; readonly reason: 'OPERATOR_RUNNING' | 'NO_IDS' };
+
+export interface ControllerOptions {
+  readonly view: ClusterView;
+  readonly table: OperatorTable;
+  readonly ids: IdPool;
+  /** Sends to a store's session; lost when there is none, which the next look at the operator makes up for. */
+  readonly send: (storeId: number, command: StoreCommand) => void;
+  readonly finished: (operator: Operator) => void;
+}
+
+/**
+ * Drives operators. Every report of a shard and every change of its descriptor lets it look at the shard's operator:
+ * finished steps are passed over, and the command of the one that is not goes to the shard's leader. A tick looks at
+ * all of them, for what got lost and for what takes too long.
+ */
+export class OperatorController {
+  private readonly options: ControllerOptions;
+  private readonly byCommand = new Map<number, Operator>();
+  private lastCommandId = 0;
+
+  constructor(options: ControllerOptions) {
+    this.options = options;
+  }
+
+  /** Makes an operator of a plan, unless the shard has one. */
+  admit(plan: OperatorPlan): Admission {
+    const { table, ids, view } = this.options;
+    if (table.onShard(plan.shardId) !== undefined) return { ok: false, reason: 'OPERATOR_RUNNING' };
+    const nameless = plan.steps.filter((s) => s.kind === 'addLearner' && s.replicaId === 0).length;
+    const taken = ids.take(1 + nameless);
+    if (taken === null) return { ok: false, reason: 'NO_IDS' };
+    const operatorId = must(taken[0], 'an operator id');
+    const operator: Operator = {
+      operatorId,
+      plan,
+      steps: withIds(plan.steps, taken.slice(1)),
+      createdAtMs: view.nowMs,
+      state: 'created',
+      currentStep: 0,
+      stepStartedAtMs: view.nowMs,
+      sentAtMs: -Infinity,
+      sentToStoreId: 0,
+      commandId: 0,
+      finishedAtMs: 0,
+      reason: plan.reason,
+    };
+    table.add(operator);
+    this.drive(operator);
+    return { ok: true, operator };
+  }
+
+  /** Something about the shard may have changed. */
+  shardChanged(shardId: number): void {
+    const operator = this.options.table.onShard(shardId);
+    if (operator !== undefined) this.drive(operator);
+  }
+
+  tick(): void {
+    for (const operator of [...this.options.table.running()]) if (!isFinished(operator)) this.drive(operator);
+    this.options.table.prune(this.options.view.nowMs);
+  }
+
+  /** A store's answer to a command. Most refusals are passing (epoch, leader): the next look decides anew. */
+  commandResult(commandId: number, error: TypedError | undefined): void {
+    const operator = this.byCommand.get(commandId);
+    if (operator === undefined || operator.commandId !== commandId || isFinished(operator)) return;
+    const refusal = error?.detail?.$case;
+    if (error === undefined || refusal === undefined) return;
+    const step = operator.steps[operator.currentStep];
+    const final = refusal === 'invalidArgument' || (refusal === 'failedPrecondition' && step?.kind === 'splitShard');
+    if (final) this.finish(operator, 'canceled', `refused by store ${operator.sentToStoreId}: ${error.message}`);
+  }
+
+  /** False: no such operator runs. */
+  cancel(operatorId: number, reason: string): Operator | null {
+    const operator = this.options.table.byOperatorId(operatorId);
+    if (operator === undefined) return null;
+    this.finish(operator, 'canceled', reason);
+    return operator;
+  }
+
+  /** Ends everything; the next leader's checkers take up what is left behind. */
+  close(): void {
+    for (const operator of [...this.options.table.running()]) {
+      this.finish(operator, 'canceled', 'this placement member stopped leading');
+    }
+  }
+
+  private drive(operator: Operator): void {
+    const { view } = this.options;
+    for (;;) {
+      const shard = view.state.shard(operator.plan.shardId);
+      if (shard === undefined) return this.finish(operator, 'replaced', 'the shard is gone');
+      const step = operator.steps[operator.currentStep];
+      if (step === undefined) return this.finish(operator, 'success', operator.reason);
+      const at = evaluateStep(step, shard, view);
+      switch (at.state) {
+        case 'done':
+          operator.currentStep++;
+          operator.stepStartedAtMs = view.nowMs;
+          operator.sentAtMs = -Infinity;
+          break;
+        case 'broken':
+          return this.finish(operator, 'replaced', at.why);
+        case 'wait':
+          return this.checkTime(operator, step, at.why);
+        case 'send':
+          this.send(operator, at.command);
+          return this.checkTime(operator, step, 'no answer of the shard');
+      }
+    }
+  }
+
+  private checkTime(operator: Operator, step: Step, why: string): void {
+    const timeoutMs = step.kind === 'addLearner' ? stepTimeoutMsCopy : stepTimeoutMsShort;
+    if (this.options.view.nowMs - operator.stepStartedAtMs <= timeoutMs) return;
+    this.finish(operator, 'timeout', `${describeStep(step)}: ${why} within ${timeoutMs} ms`);
+  }
+
+  /** Sends the step's command to the shard's leader: at once, and again when the leader changed or nothing came of it. */
+  private send(operator: Operator, command: NonNullable<StoreCommand['command']>): void {
+    const { view } = this.options;
+    const leader = view.liveLeaderOf(operator.plan.shardId);
+    if (leader === undefined) return;
+    const sameLeader = operator.sentToStoreId === leader.leaderStoreId;
+    if (sameLeader && view.nowMs - operator.sentAtMs < stepResendMs) return;
+    if (operator.state === 'created') transition(operator, 'running', operator.reason, view.nowMs);
+    this.byCommand.delete(operator.commandId);
+    operator.commandId = ++this.lastCommandId;
+    operator.sentAtMs = view.nowMs;
+    operator.sentToStoreId = leader.leaderStoreId;
+    this.byCommand.set(operator.commandId, operator);
+    this.options.send(leader.leaderStoreId, { commandId: operator.commandId, command });
+  }
+
+  private finish(operator: Operator, to: OperatorState, reason: string): void {
+    const { view, table } = this.options;
+    transition(operator, to, reason, view.nowMs);
+    this.byCommand.delete(operator.commandId);
+    table.finish(operator, view.nowMs);
+    this.options.finished(operator);
+  }
+}
+
+function withIds(steps: readonly Step[], ids: readonly number[]): Step[] {
+  const left = [...ids];
+  return steps.map((step) =>
+    step.kind === 'addLearner' && step.replicaId === 0
+      ? { ...step, replicaId: must(left.shift(), 'a replica id') }
+      : step,
+  );
+}

@@ -1,0 +1,48 @@
+import type { ClusterView } from '../cluster_view.js';
+import { chooseHeir } from '../choose_target.js';
+import type { ShardRecord } from '../state/records.js';
+import type { StoreLoads } from '../store_loads.js';
+import type { Step } from './step.js';
+
+/** The steps of the changes that checkers, schedulers and people ask for. */
+
+/** Moves a voter: learner, catch up, hand leadership over if it leads, then promote and remove as one joint change. */
+export function moveSteps(
+  view: ClusterView,
+  shard: ShardRecord,
+  fromStoreId: number,
+  toStoreId: number,
+  loads: StoreLoads,
+): Step[] {
+  return [
+    { kind: 'addLearner', storeId: toStoreId, replicaId: 0 },
+    ...handOver(view, shard, fromStoreId, loads),
+    { kind: 'enterJoint', promote: [toStoreId], remove: [fromStoreId] },
+    { kind: 'leaveJoint' },
+  ];
+}
+
+/** Removes a replica, which hands leadership over first if it leads. */
+export function removeSteps(
+  view: ClusterView,
+  shard: ShardRecord,
+  storeId: number,
+  replicaId: number,
+  loads: StoreLoads,
+): Step[] {
+  return [...handOver(view, shard, storeId, loads), { kind: 'removePeer', storeId, replicaId }];
+}
+
+/** Adds a voter by way of a learner. */
+export function addSteps(toStoreId: number): Step[] {
+  return [
+    { kind: 'addLearner', storeId: toStoreId, replicaId: 0 },
+    { kind: 'promoteLearner', storeId: toStoreId },
+  ];
+}
+
+function handOver(view: ClusterView, shard: ShardRecord, fromStoreId: number, loads: StoreLoads): Step[] {
+  if (view.leaderOf(shard.shardId)?.leaderStoreId !== fromStoreId) return [];
+  const heir = chooseHeir(view, shard, fromStoreId, loads);
+  return heir === null ? [] : [{ kind: 'transferLeader', storeId: heir.storeId }];
+}
