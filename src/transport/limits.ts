@@ -49,6 +49,8 @@ export const snapshotSendsMax = 8;
 export const snapshotReceivesMax = 8;
 /** A snapshot stream with no progress for this long is broken off. */
 export const snapshotIdleTimeoutMs = 30_000;
+/** From a snapshot's offer to the stream that the other side opens for it. */
+export const snapshotOfferTimeoutMs = 10_000;
 /** Text of a failure that travels to the other side. */
 export const failureTextMax = 500;
 

@@ -1,4 +1,5 @@
 import type { Message } from '../raft/message.js';
+import type { RefusalReason } from './handshake.js';
 
 /**
  * How hosts reach each other. One connection per pair of hosts (the lower id dials), one stream of
@@ -8,7 +9,10 @@ import type { Message } from '../raft/message.js';
 export interface Transport {
   /** Begins to accept and to dial. Handlers are called from then on. */
   start(handlers: TransportHandlers): Promise<void>;
-  /** Tells where a host is; a changed address drops the old connection. Hosts not told of are not dialled. */
+  /**
+   * Tells where a host is; a changed address drops a connection that was dialled to the old one. Hosts not told of
+   * are not dialled, but may dial.
+   */
   setPeer(hostId: number, address: string): void;
   removePeer(hostId: number): void;
   /**
@@ -22,7 +26,11 @@ export interface Transport {
   sendGone(hostId: number, gone: GoneNotice): boolean;
   /** Ends the turn: at most one frame per host with all that was queued. */
   flush(): void;
-  /** Streams a snapshot to a host over a stream of its own; settles with the receiver's answer. */
+  /**
+   * Streams a snapshot to a host over a stream of its own; settles once, with the receiver's answer. The source is
+   * closed in any case.
+   * @throws SnapshotError with a code: busy (try later), unreachable, refused, broken, timeout, source, closed
+   */
   sendSnapshot(hostId: number, source: SnapshotSource): Promise<void>;
   isConnected(hostId: number): boolean;
   stats(): TransportStats;
@@ -41,7 +49,8 @@ export interface TransportHandlers {
   gone(fromHost: number, gone: GoneNotice): void;
   /**
    * An incoming snapshot. The handler returns a sink, or throws to refuse it. finish() resolves once the
-   * snapshot is staged and handed on; abort() when the stream broke before its end.
+   * snapshot is staged and handed on. abort() is called once when anything failed: the stream broke before its end, or
+   * write() or finish() rejected. write() is not called again before the last one settled.
    */
   snapshot(fromHost: number, head: SnapshotHeadInfo): Promise<SnapshotSink>;
 }
@@ -97,6 +106,8 @@ export interface SnapshotSink {
 export interface PeerStats {
   readonly hostId: number;
   readonly connected: boolean;
+  /** Why the last hello was refused, while the host is not connected; null: it was not. */
+  readonly refusal: RefusalReason | null;
   readonly framesSent: number;
   readonly framesReceived: number;
   readonly bytesSent: number;

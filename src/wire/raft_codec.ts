@@ -124,7 +124,8 @@ function nested<T>(reader: Reader, read: (reader: Reader) => T): T {
 const forwardIdTag = (1 << 3) | 0;
 const forwardPayloadTag = (2 << 3) | 2;
 
-function forwardSize(forward: Forwarded): number {
+/** Bytes of a forwarded request or response without the tag and length in front. */
+export function forwardSize(forward: Forwarded): number {
   return numberFieldSize(forward.id) + (forward.payload.length === 0 ? 0 : bytesFieldSize(forward.payload.length));
 }
 

@@ -1,0 +1,256 @@
+import { assert } from '../base/assert.js';
+import type { Logger } from '../base/logger.js';
+import type { Runtime, TimerHandle } from '../base/runtime.js';
+import type { SnapshotFrame } from '../wire/snapshot_codec.js';
+import type { FrameStream } from './frame_stream.js';
+import { checkAnswer, checkDialler, helloTo, type HostIdentity } from './handshake.js';
+import { handshakeTimeoutMs, snapshotOfferTimeoutMs, snapshotReceivesMax, snapshotSendsMax } from './limits.js';
+import type { Peer } from './peer.js';
+import type { RateLimiter } from './rate_limiter.js';
+import { SnapshotChannel } from './snapshot_channel.js';
+import { SnapshotError } from './snapshot_error.js';
+import { busyFailure, receiveSnapshotFrames, sendFailure } from './snapshot_receive.js';
+import { sendSnapshotFrames } from './snapshot_send.js';
+import type { SnapshotSink, SnapshotSource, TransportHandlers } from './transport.js';
+
+type SnapshotHandler = TransportHandlers['snapshot'];
+
+interface Offer {
+  readonly hostId: number;
+  readonly timer: TimerHandle;
+  accept(channel: SnapshotChannel): void;
+  fail(error: SnapshotError): void;
+}
+
+export interface SnapshotsOptions {
+  readonly self: HostIdentity;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * All snapshots of one host, both ways. Only the dialling side can open a stream, so the accepting side offers
+ * its snapshots in an envelope and the dialler comes to pull them:
+ *
+ *     dialler sends:    Snapshot stream ── head ──▶             (see snapshot_send.ts)
+ *     acceptor sends:   envelope{offer 7} ──▶ dialler;  dialler opens Snapshot stream ── pull 7 ──▶;  ◀── head ──
+ */
+export class Snapshots {
+  private readonly options: SnapshotsOptions;
+  private readonly offers = new Map<number, Offer>();
+  private readonly channels = new Set<SnapshotChannel>();
+  private readonly tasks = new Set<Promise<void>>();
+  private handler: SnapshotHandler | null = null;
+  private sends = 0;
+  private receives = 0;
+  private lastSnapshotId = 0;
+  private closed = false;
+
+  constructor(options: SnapshotsOptions) {
+    this.options = options;
+  }
+
+  start(handler: SnapshotHandler): void {
+    this.handler = handler;
+  }
+
+  /** Sends a snapshot to the peer; null: no such peer. @throws SnapshotError */
+  async send(peer: Peer | null, source: SnapshotSource): Promise<void> {
+    this.sends++;
+    try {
+      if (this.closed) throw new SnapshotError('closed', 'the transport is closed');
+      if (this.sends > snapshotSendsMax) {
+        throw new SnapshotError('busy', `${snapshotSendsMax} snapshots are being sent, which is the limit`);
+      }
+      if (peer === null || !peer.isUp()) throw new SnapshotError('unreachable', 'the receiver is not connected');
+      const snapshotId = ++this.lastSnapshotId;
+      const connection = peer.dialledConnection();
+      const channel =
+        connection === null ? await this.offer(peer, snapshotId) : this.channel(connection.openSnapshot());
+      await this.run(channel, () => {
+        const { self, limiter } = this.options;
+        return sendSnapshotFrames(channel, helloTo(self, peer.hostId), snapshotId, source, limiter);
+      });
+      channel.end();
+    } finally {
+      this.sends--;
+      await this.closeSource(source);
+    }
+  }
+
+  /** The other side has a snapshot for this host: opens the stream that it comes through. */
+  handleOffer(peer: Peer, snapshotId: number): void {
+    const connection = peer.dialledConnection();
+    if (connection === null || this.closed) return;
+    const channel = this.channel(connection.openSnapshot());
+    this.launch(this.pull(peer.hostId, snapshotId, channel));
+  }
+
+  /** A stream that the dialling side opened: it brings a snapshot or pulls one. */
+  accept(stream: FrameStream): void {
+    if (this.handler === null || this.closed) {
+      stream.destroy();
+      return;
+    }
+    this.launch(this.serve(this.channel(stream)));
+  }
+
+  /** Nobody will pull what was offered to this host. Streams break by themselves. */
+  handlePeerDown(hostId: number): void {
+    for (const offer of this.offers.values()) {
+      if (offer.hostId === hostId) offer.fail(new SnapshotError('broken', 'the receiver went away'));
+    }
+  }
+
+  /** Breaks everything and waits until the last sink and source are let go. */
+  async close(): Promise<void> {
+    this.closed = true;
+    const error = new SnapshotError('closed', 'the transport is closed');
+    for (const offer of this.offers.values()) offer.fail(error);
+    for (const channel of this.channels) channel.destroy(error);
+    await Promise.all(this.tasks);
+  }
+
+  private channel(stream: FrameStream): SnapshotChannel {
+    const channel = new SnapshotChannel(stream, this.options.runtime);
+    this.channels.add(channel);
+    return channel;
+  }
+
+  /** Runs one side of a stream to its end and breaks the stream if that failed. */
+  private async run(channel: SnapshotChannel, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      channel.destroy(new SnapshotError('broken', 'this side gave up'));
+      throw error;
+    } finally {
+      this.channels.delete(channel);
+    }
+  }
+
+  private offer(peer: Peer, snapshotId: number): Promise<SnapshotChannel> {
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        timer.cancel();
+        this.offers.delete(snapshotId);
+      };
+      const fail = (error: SnapshotError): void => {
+        settle();
+        reject(error);
+      };
+      const timer = this.options.runtime.after(snapshotOfferTimeoutMs, () =>
+        fail(new SnapshotError('timeout', 'the receiver did not come for its snapshot')),
+      );
+      const accept = (channel: SnapshotChannel): void => {
+        settle();
+        resolve(channel);
+      };
+      this.offers.set(snapshotId, { hostId: peer.hostId, timer, accept, fail });
+      if (peer.queue((outbox) => outbox.addSnapshotOffer(snapshotId))) peer.flush();
+      else fail(new SnapshotError('unreachable', 'the queue to the receiver is full'));
+    });
+  }
+
+  private async serve(channel: SnapshotChannel): Promise<void> {
+    const frame = await channel.next(handshakeTimeoutMs);
+    const hello = frame.kind === 'head' || frame.kind === 'pull' ? frame.hello : null;
+    const refusal = checkDialler(this.options.self, hello);
+    if (refusal !== null || hello === null) {
+      this.options.logger.warn({ reason: refusal?.reason, detail: refusal?.message }, 'snapshot stream refused');
+      this.refuse(channel, refusal?.message ?? '');
+    } else if (frame.kind === 'head') {
+      await this.receive(channel, hello.fromId, frame);
+    } else if (frame.kind === 'pull') {
+      const offer = this.offers.get(frame.snapshotId);
+      // From here on the channel belongs to the send that made the offer.
+      if (offer?.hostId === hello.fromId) offer.accept(channel);
+      else this.refuse(channel, `no snapshot ${frame.snapshotId} waits for host ${hello.fromId}`);
+    }
+  }
+
+  private async pull(hostId: number, snapshotId: number, channel: SnapshotChannel): Promise<void> {
+    const { self } = this.options;
+    await channel.write({ kind: 'pull', hello: helloTo(self, hostId), snapshotId });
+    const frame = await channel.next();
+    if (frame.kind !== 'head') throw new SnapshotError('broken', `a ${frame.kind} frame came in the place of a head`);
+    const refusal = checkAnswer(self, hostId, frame.hello);
+    if (refusal !== null) throw new SnapshotError('refused', refusal.message);
+    await this.receive(channel, hostId, frame);
+  }
+
+  private async receive(
+    channel: SnapshotChannel,
+    hostId: number,
+    frame: Extract<SnapshotFrame, { kind: 'head' }>,
+  ): Promise<void> {
+    const { handler } = this;
+    assert(handler !== null, 'snapshots come only after start');
+    if (this.receives >= snapshotReceivesMax) {
+      await sendFailure(channel, busyFailure);
+      this.channels.delete(channel);
+      return;
+    }
+    this.receives++;
+    try {
+      await this.run(channel, async () => {
+        const sink = await this.accepted(handler, channel, hostId, frame);
+        if (sink !== null) await this.fill(channel, sink);
+      });
+    } finally {
+      this.receives--;
+    }
+  }
+
+  /** Asks the handler for a sink; null when it refused, which the sender was then told. */
+  private async accepted(
+    handler: SnapshotHandler,
+    channel: SnapshotChannel,
+    hostId: number,
+    frame: Extract<SnapshotFrame, { kind: 'head' }>,
+  ): Promise<SnapshotSink | null> {
+    try {
+      return await handler(hostId, frame.head);
+    } catch (error) {
+      this.options.logger.info({ hostId, groupId: frame.head.groupId, error: String(error) }, 'snapshot refused');
+      await sendFailure(channel, `refused: ${textOf(error)}`);
+      return null;
+    }
+  }
+
+  private async fill(channel: SnapshotChannel, sink: SnapshotSink): Promise<void> {
+    try {
+      await receiveSnapshotFrames(channel, sink);
+    } catch (error) {
+      // A broken stream has nobody to tell; anything else is this side's failure, and the sender waits for it.
+      if (!(error instanceof SnapshotError)) await sendFailure(channel, `failed: ${textOf(error)}`);
+      throw error;
+    }
+  }
+
+  private refuse(channel: SnapshotChannel, reason: string): void {
+    channel.refuse(reason);
+    this.channels.delete(channel);
+  }
+
+  /** Keeps hold of work that nobody awaits, so that close() can, and reports how it failed. */
+  private launch(work: Promise<void>): void {
+    const task = work
+      .catch((error: unknown) => this.options.logger.warn({ error: textOf(error) }, 'incoming snapshot failed'))
+      .finally(() => this.tasks.delete(task));
+    this.tasks.add(task);
+  }
+
+  private async closeSource(source: SnapshotSource): Promise<void> {
+    try {
+      await source.close();
+    } catch (error) {
+      this.options.logger.error({ error: textOf(error) }, 'closing a snapshot failed');
+    }
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
