@@ -1,7 +1,7 @@
 import type { Engine, EngineBatch } from '../engine/engine.js';
 import type { ConfChange } from '../raft/conf_change.js';
 import type { ConfState, Message, SnapshotMeta } from '../raft/message.js';
-import type { SnapshotHeadInfo } from '../transport/transport.js';
+import type { GoneNotice, SnapshotHeadInfo } from '../transport/transport.js';
 
 /** Field number of a command in EntryPayload: 1 a client's write, 2 an administrative command. */
 export type CommandKind = 1 | 2;
@@ -31,7 +31,11 @@ export interface MultiRaft {
   removeGroup(groupId: number): Promise<void>;
   /** Passes a request to another host, at most once; rejects with a reason when the connection is lost. */
   forward(hostId: number, payload: Buffer, timeoutMs: number): Promise<Buffer>;
+  /** Tells another host that a replica of it is no longer a member. */
+  sendGone(hostId: number, gone: GoneNotice): void;
   stats(): MultiRaftStats;
+  /** Begins to talk to other hosts and to tick. Groups that are on disk are added before. */
+  start(): Promise<void>;
   /** Stops everything in order: groups, transport, log. Settles waiting proposals as undetermined. */
   close(): Promise<void>;
 }
@@ -179,7 +183,11 @@ export interface StagedSnapshot {
 
 /** What the host asks of the server around it. */
 export interface HostCallbacks {
-  /** A message for a group that is not here. Return a spec to make an (uninitialized) peer for it, or null to drop it. */
+  /**
+   * A MsgApp, MsgHeartbeat or MsgSnap for a group that is not here. Return a spec to make an (uninitialized) peer for
+   * it, or null to drop it. Also called when message.to is a newer replica than the one that is here: that one was
+   * removed from the group while this host was away; the store removes it and returns null, and the message comes again.
+   */
   unknownGroup(fromHost: number, groupId: number, message: Message): GroupSpec | null;
   /**
    * A snapshot is offered (its head has come), and asked once more right before the staged snapshot is given to the
@@ -187,12 +195,16 @@ export interface HostCallbacks {
    */
   acceptSnapshot?(groupId: number, head: SnapshotHeadInfo): boolean;
   /**
-   * A message asks for a vote on behalf of a replica that is not in the group's configuration here. The epoch goes back to its
+   * A message asks for a vote on behalf of a replica that is not in the group's configuration here (or the group is not
+   * here). The epoch goes back to its
    * host in a gone notice; null: nothing does.
    */
   stranger?(groupId: number, message: Message): { readonly confVer: number; readonly version: number } | null;
   /** A peer says that our replica is no longer a member. */
   gone(groupId: number, replicaId: number, confVer: number, version: number): void;
+  /** Connections to other hosts, for reports. */
+  peerUp?(hostId: number, incarnation: number): void;
+  peerDown?(hostId: number): void;
   /** A request that another host passed on. */
   forwarded(fromHost: number, payload: Buffer): Promise<Buffer>;
   /** Disk or engine failed: acknowledge nothing more and end the process. */
@@ -213,4 +225,8 @@ export interface MultiRaftStats {
   readonly snapshotsSent: number;
   readonly snapshotsReceived: number;
   readonly beatsSent: number;
+  /** Compact records written. */
+  readonly compactions: number;
+  /** Messages that found no host, no connection or a full mailbox. */
+  readonly messagesDropped: number;
 }

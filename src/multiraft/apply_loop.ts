@@ -1,0 +1,165 @@
+import { assert } from '../base/assert.js';
+import { EntryType, type Entry, type Message } from '../raft/message.js';
+import { decodeEntryPayload } from '../wire/entry_codec.js';
+import { ApplyPass, overlayKey, type Overlay } from './apply_pass.js';
+import { isRunning, type HostContext } from './context.js';
+import type { Command } from './host.js';
+import type { Peer } from './peer.js';
+
+const noCommands: readonly Command[] = Object.freeze([]);
+
+/** One MsgStorageApply. */
+interface ApplyJob {
+  readonly peer: Peer;
+  readonly entries: readonly Entry[];
+  readonly responses: readonly Message[];
+  /** Commands of the entry at the same position; filled in when the job is taken. */
+  commands: (readonly Command[])[];
+}
+
+/**
+ * Applies committed entries of all groups:
+ *
+ *     queue ─▶ take (bounded) ─▶ [one getMany of all keys asked for] ─▶ evaluate into ONE engine batch
+ *           ─▶ engine.write (not awaited) ─▶ outcomes, reads, the core's applied index, effects
+ *
+ * One pass at a time, in the order of the queue, so that entries of a group are evaluated in log order and a pass
+ * reads what earlier passes wrote (the engine's ORDER). A pass is synchronous from evaluation to its
+ * effects: nobody sees an applied index whose writes were not issued.
+ */
+export class ApplyLoop {
+  private readonly host: HostContext;
+  private queue: ApplyJob[] = [];
+  private reading = false;
+  private writing = 0;
+
+  constructor(host: HostContext) {
+    this.host = host;
+  }
+
+  get idle(): boolean {
+    return this.queue.length === 0 && !this.reading && this.writing === 0;
+  }
+
+  /** Takes a MsgStorageApply of a group. The turn runs it. */
+  add(peer: Peer, message: Message): void {
+    peer.applyJobs++;
+    this.queue.push({ peer, entries: message.entries, responses: message.responses, commands: [] });
+  }
+
+  /** One pass, if there is something to do and the engine is not behind. */
+  run(): void {
+    if (this.queue.length === 0 || this.reading) return;
+    if (this.writing >= this.host.options.limits.applyBatchesInFlight) return;
+    const jobs = this.take();
+    const overlay = this.overlayOf(jobs);
+    if (overlay === null) {
+      this.evaluate(jobs, null);
+      return;
+    }
+    this.reading = true;
+    const names = [...overlay.keys()];
+    this.host.engine.getMany(names.map((name) => Buffer.from(name, 'latin1'))).then(
+      (values) => {
+        this.reading = false;
+        if (!isRunning(this.host)) return;
+        try {
+          names.forEach((name, i) => overlay.set(name, values[i] ?? null));
+          this.evaluate(jobs, overlay);
+        } catch (error) {
+          this.host.fail(error);
+        }
+      },
+      (error: unknown) => this.host.fail(error),
+    );
+  }
+
+  private take(): ApplyJob[] {
+    const { applyBatchBytes, applyBatchEntries } = this.host.options.limits;
+    let bytes = 0;
+    let entries = 0;
+    let count = 0;
+    for (const job of this.queue) {
+      if (count > 0 && (bytes >= applyBatchBytes || entries >= applyBatchEntries)) break;
+      count++;
+      entries += job.entries.length;
+      for (const entry of job.entries) {
+        bytes += entry.data.length;
+        job.commands.push(this.commandsOf(job.peer, entry));
+      }
+    }
+    return this.queue.splice(0, count);
+  }
+
+  private commandsOf(peer: Peer, entry: Entry): readonly Command[] {
+    if (entry.type !== EntryType.EntryNormal || entry.data.length === 0) return noCommands;
+    // The proposer still has what it encoded: the same commands, without decoding them again.
+    return peer.proposedCommands(entry.index, entry.term) ?? decodeEntryPayload(entry.data);
+  }
+
+  /** The keys to read before evaluation; null when no state machine wants any. */
+  private overlayOf(jobs: readonly ApplyJob[]): Overlay | null {
+    let overlay: Overlay | null = null;
+    for (const { peer, commands } of jobs) {
+      if (peer.stopped) continue;
+      for (const list of commands) {
+        const keys = list.length === 0 ? null : peer.stateMachine.keysToRead(list);
+        if (keys === null) continue;
+        overlay ??= new Map();
+        for (const key of keys) overlay.set(overlayKey(key), null);
+      }
+    }
+    return overlay;
+  }
+
+  private evaluate(jobs: readonly ApplyJob[], overlay: Overlay | null): void {
+    const batch = this.host.engine.newBatch();
+    const pass = new ApplyPass(batch, overlay);
+    const touched: Peer[] = [];
+    for (const job of jobs) {
+      const peer = job.peer;
+      if (peer.stopped) continue;
+      if (!peer.inPass) {
+        peer.inPass = true;
+        touched.push(peer);
+      }
+      this.evaluateJob(job, pass);
+    }
+    for (const peer of touched) {
+      peer.inPass = false;
+      peer.stateMachine.finishBatch(pass);
+    }
+    this.host.counters.applyBatches++;
+    if (batch.count > 0) {
+      this.writing++;
+      this.host.engine.write(batch).then(
+        () => {
+          this.writing--;
+          if (this.queue.length > 0) this.host.wake();
+        },
+        (error: unknown) => this.host.fail(error),
+      );
+    }
+    for (const { peer, responses } of jobs) {
+      peer.applyJobs--;
+      for (const message of responses) peer.release(message);
+    }
+    pass.deliverOutcomes();
+    for (const peer of touched) peer.appliedAdvanced();
+    pass.runEffects();
+    this.host.wake();
+  }
+
+  private evaluateJob(job: ApplyJob, pass: ApplyPass): void {
+    const peer = job.peer;
+    for (let i = 0; i < job.entries.length; i++) {
+      const entry = job.entries[i];
+      const commands = job.commands[i];
+      assert(entry !== undefined && commands !== undefined, 'a job has commands for each entry');
+      // What follows a replica's own removal is not its business any more; its data may already be gone.
+      if (peer.removed) return;
+      peer.applyEntry(entry, commands, pass);
+      this.host.counters.entriesApplied++;
+    }
+  }
+}

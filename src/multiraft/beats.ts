@@ -1,0 +1,107 @@
+import { MsgType, newMessage, type Message } from '../raft/message.js';
+import type { GroupHeartbeat } from '../transport/transport.js';
+import type { HostContext } from './context.js';
+
+interface HostBeat {
+  heartbeats: GroupHeartbeat[];
+  responses: GroupHeartbeat[];
+  /** Must leave in this turn: a read round waits for it, or it answers a beat. */
+  urgent: boolean;
+}
+
+/**
+ * The heartbeats of all groups, gathered per host (DESIGN section 4). One beat per interval goes to every
+ * connected host, whatever the number of groups; what groups want to say in between waits for it,
+ * except read rounds and answers, which leave at the end of the turn, at most one frame per host.
+ */
+export class Beats {
+  private readonly host: HostContext;
+  private readonly byHost = new Map<number, HostBeat>();
+  private readonly connected = new Set<number>();
+  private sequence = 0;
+  private due = false;
+
+  constructor(host: HostContext) {
+    this.host = host;
+  }
+
+  peerUp(hostId: number): void {
+    this.connected.add(hostId);
+  }
+
+  peerDown(hostId: number): void {
+    this.connected.delete(hostId);
+    this.byHost.delete(hostId);
+  }
+
+  isUp(hostId: number): boolean {
+    return this.connected.has(hostId);
+  }
+
+  /** Takes a MsgHeartbeat or MsgHeartbeatResp of a group. */
+  add(hostId: number, groupId: number, message: Message): void {
+    let beat = this.byHost.get(hostId);
+    if (beat === undefined) {
+      beat = { heartbeats: [], responses: [], urgent: false };
+      this.byHost.set(hostId, beat);
+    }
+    const { from, to, term, commit, context } = message;
+    const column = { groupId, from, to, term, commit, context };
+    if (message.type === MsgType.MsgHeartbeatResp) {
+      beat.responses.push(column);
+      beat.urgent = true;
+    } else {
+      beat.heartbeats.push(column);
+      if (context !== 0) beat.urgent = true;
+    }
+  }
+
+  /** The interval is over: every connected host gets a beat at the end of this turn. */
+  tickBeat(): void {
+    this.due = true;
+  }
+
+  /** Sends what must leave in this turn. */
+  flush(): void {
+    if (this.due) {
+      this.due = false;
+      for (const hostId of this.connected) this.send(hostId, this.byHost.get(hostId));
+      this.byHost.clear();
+      return;
+    }
+    if (this.byHost.size === 0) return;
+    for (const [hostId, beat] of this.byHost) {
+      if (!beat.urgent) continue;
+      this.send(hostId, beat);
+      this.byHost.delete(hostId);
+    }
+  }
+
+  private send(hostId: number, beat: HostBeat | undefined): void {
+    this.sequence++;
+    this.host.counters.beatsSent++;
+    this.host.transport.sendBeat(hostId, {
+      sequence: this.sequence,
+      syncAgeMs: this.syncAgeMs(),
+      heartbeats: beat?.heartbeats ?? [],
+      responses: beat?.responses ?? [],
+    });
+  }
+
+  private syncAgeMs(): number {
+    const age = this.host.runtime.nowMs() - this.host.log.stats().lastSyncAtMs;
+    return Math.max(0, Math.min(Math.round(age), 0xffff_ffff));
+  }
+}
+
+/** The message that a column of a beat stands for. */
+export function heartbeatMessage(
+  type: typeof MsgType.MsgHeartbeat | typeof MsgType.MsgHeartbeatResp,
+  column: GroupHeartbeat,
+): Message {
+  const message = newMessage(type, column.from, column.to);
+  message.term = column.term;
+  message.commit = column.commit;
+  message.context = column.context;
+  return message;
+}

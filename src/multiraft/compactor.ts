@@ -1,0 +1,113 @@
+import type { LogRecord } from '../raftlog/raft_log.js';
+import { isRunning, type HostContext } from './context.js';
+import { compactionSliceGroupsMax } from './limits.js';
+import type { Peer } from './peer.js';
+import type { TickWork } from './ticker.js';
+
+interface Candidate {
+  readonly peer: Peer;
+  readonly index: number;
+}
+
+/**
+ * Lets the log forget entries that the engine has on disk.
+ *
+ *     note applied positions ─▶ ONE engine.sync() for all groups ─▶ compact records in one log write
+ *
+ * INV: a compact index is at most the position that was applied before the barrier was asked for.
+ * What followers may still need is kept within bounds: a tail for those a little behind, what an active follower lacks, and what
+ * follows a snapshot on its way.
+ */
+export class Compactor implements TickWork {
+  private readonly host: HostContext;
+  private readonly peers: ReadonlyMap<number, Peer>;
+  private readonly checkTicks: number;
+  private running: Promise<void> | null = null;
+
+  constructor(host: HostContext, peers: ReadonlyMap<number, Peer>) {
+    this.host = host;
+    this.peers = peers;
+    this.checkTicks = Math.max(1, Math.round(host.options.compaction.checkMs / host.options.tickMs));
+  }
+
+  tick(): void {
+    if (this.running !== null || this.host.tick % this.checkTicks !== 0) return;
+    this.running = this.run()
+      .catch((error: unknown) => this.host.fail(error))
+      .finally(() => (this.running = null));
+  }
+
+  /** Resolves once a running round has ended. */
+  async close(): Promise<void> {
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    const candidates = await this.candidates();
+    if (candidates.length === 0 || !isRunning(this.host)) return;
+    await this.host.engine.sync();
+    if (!isRunning(this.host)) return;
+    const records: LogRecord[] = [];
+    for (const { peer, index } of candidates) {
+      // A snapshot or the group's removal may have come in between.
+      if (peer.stopped || peer.hasSnapshot || index < peer.log.firstIndex()) continue;
+      const term = peer.log.term(index);
+      if (typeof term !== 'number') continue;
+      records.push({ kind: 'compact', groupId: peer.groupId, index, term });
+    }
+    if (records.length === 0) return;
+    this.host.counters.compactions += records.length;
+    await this.host.log.write(records);
+  }
+
+  /** Groups worth compacting with how far, a slice of groups per turn of the event loop. */
+  private async candidates(): Promise<Candidate[]> {
+    const found: Candidate[] = [];
+    const nowMs = this.host.runtime.nowMs();
+    let seen = 0;
+    for (const peer of [...this.peers.values()]) {
+      if (++seen % compactionSliceGroupsMax === 0) {
+        await new Promise<void>((resolve) => this.host.runtime.nextTurn(resolve));
+        if (!isRunning(this.host)) return [];
+      }
+      if (peer.stopped || peer.hasSnapshot) continue;
+      const index = compactIndex(this.host, peer, nowMs);
+      if (index >= peer.log.firstIndex()) found.push({ peer, index });
+    }
+    return found;
+  }
+}
+
+/** How far the group's log may go; below its first index: not worth it now. */
+function compactIndex(host: HostContext, peer: Peer, nowMs: number): number {
+  const options = host.options.compaction;
+  const applied = peer.appliedIndex;
+  const first = peer.log.firstIndex();
+  const last = peer.log.lastIndex();
+  const idleForMs = peer.activity.idleForMs(applied, nowMs);
+  const kept = applied - first + 1;
+  if (kept <= options.idleTailEntries) return 0;
+  const bytes = peer.log.bytes();
+  const isBig = kept >= options.tailEntries + options.entriesMin || bytes >= options.bytesMin;
+  if (!isBig && idleForMs < options.idleMs) return 0;
+  const bytesPerEntry = Math.max(1, bytes / (last - first + 1));
+  const tailOfBytes = Math.floor(options.bytesMin / 2 / bytesPerEntry);
+  const tail = isBig ? Math.min(options.tailEntries, tailOfBytes) : options.idleTailEntries;
+  const index = applied - tail;
+  // Past this size nobody's need counts: a follower that far behind gets a snapshot.
+  if (bytes >= options.groupBytesMax) return index;
+  return Math.min(index, neededByFollowers(host, peer, nowMs));
+}
+
+/** The highest index that no follower is known to need. */
+function neededByFollowers(host: HostContext, peer: Peer, nowMs: number): number {
+  if (!peer.isLeader()) return peer.pins.lowest(nowMs, () => true);
+  const { progress } = peer.core.status();
+  let needed = peer.pins.lowest(nowMs, (replicaId, index) => (progress.get(replicaId)?.match ?? Infinity) >= index);
+  for (const member of progress.values()) {
+    const behind = peer.appliedIndex - member.match;
+    const counts = member.recentActive && member.match > 0 && behind <= host.options.compaction.followerEntriesMax;
+    if (member.id !== peer.replicaId && counts) needed = Math.min(needed, member.match);
+  }
+  return needed;
+}

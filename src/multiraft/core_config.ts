@@ -1,0 +1,31 @@
+import type { RaftConfig } from '../raft/config.js';
+import type { HostContext } from './context.js';
+import type { GroupSpec } from './host.js';
+
+/** The core's settings for one group of this host. Groups differ in their id and position alone. */
+export function coreConfig(host: HostContext, spec: GroupSpec): RaftConfig {
+  const { options, runtime } = host;
+  return {
+    id: spec.replicaId,
+    electionTick: options.electionTicks,
+    heartbeatTick: options.heartbeatTicks,
+    maxSizePerMsg: options.appendBytesMax,
+    maxCommittedSizePerReady: options.applyingBytesMax,
+    maxInflightMsgs: options.inflightMessagesMax,
+    maxInflightBytes: options.inflightBytesMax,
+    // The host's own limit counts commands; entries are a little larger, and the host's answer should come first.
+    maxUncommittedEntriesSize: options.limits.groupProposalBytes * 2,
+    applied: spec.applied.index,
+    preVote: true,
+    checkQuorum: true,
+    asyncStorageWrites: true,
+    stepDownOnRemoval: true,
+    disableConfChangeValidation: false,
+    // A proposal's fate is awaited where it was proposed: forwarding is done with whole requests, above.
+    disableProposalForwarding: true,
+    readOnlyOption: 'safe',
+    random: () => runtime.random(),
+    logger: null,
+    sendPolicy: options.sendPolicy,
+  };
+}

@@ -1,0 +1,52 @@
+/**
+ * Many Raft groups on one event loop.
+ *
+ * A host runs one replica (a Peer) of each of its groups. The core of a group (src/raft) is pure: it is stepped
+ * with messages and says what has to be done. The host does it, for all groups together, so that every
+ * cost that can be shared is paid once per turn of the event loop and not once per group (DESIGN section 4).
+ *
+ *      transport          callers               ticker           log and engine
+ *          │ messages,       │ propose,            │ one timer,       │ synced,
+ *          │ beats           │ readIndex           │ all groups       │ applied
+ *          ▼                 ▼                     ▼                  ▼
+ *      ┌─────────────────────────────────────────────────────────────────────┐
+ *      │ mailbox per group  ──▶  dirty set  ──▶  one turn is scheduled        │   turn.ts, peer.ts
+ *      └─────────────────────────────────────────────────────────────────────┘
+ *          │  1. responses of synced log writes are stepped and sent              log_writer.ts
+ *          │  2. per dirty group: step messages; its proposals become one entry;  peer.ts, proposals.ts,
+ *          │     its reads one round; take the Ready                              read_waiters.ts
+ *          ├─ 3. appends of all groups ─▶ one log write ─▶ one sync ─▶ step 1     log_writer.ts
+ *          ├─ 4. messages and beats ─▶ one frame per host                         outbox.ts, beats.ts
+ *          └─ 5. committed entries of all groups ─▶ one engine batch              apply_loop.ts, apply_pass.ts
+ *                ─▶ outcomes to proposers, reads released, effects
+ *
+ * Nothing waits to fill a batch: a batch is what gathered while the disk or the loop was busy.
+ *
+ * What depends on what:
+ *
+ * - A message that promises something (acknowledgement, vote) leaves after the sync of the records that hold the
+ *   promise; everything else leaves at once (Raft thesis §10.2.1). See log_writer.ts.
+ * - Entries are applied when the core hands them out, which it does only once they are synced here. Their outcome is told,
+ *   and reads at their index are released, after the engine has been *given* the batch: the engine's order makes
+ *   every later read see it. Acknowledgement rests on the log's sync at a majority alone.
+ * - The log forgets entries only after an engine barrier that covers them. See compactor.ts.
+ * - A snapshot is staged and synced, then installed durably by the state machine, then the log begins anew
+ *   behind it, then it is acknowledged; later appends of the group wait meanwhile. See snapshot_installer.ts and,
+ *   for a crash in between, prepare_log.ts.
+ * - A proposal's fate is told once: applied with its result; dropped when it certainly did not and will not take
+ *   effect; undetermined when leadership was lost and nothing more is known, when a snapshot hides it, or when the group ends.
+ * - A failed disk or engine, or a broken invariant, latches `failed`: nothing is stepped, sent or told after it.
+ *
+ * Snapshots: snapshot_sender.ts, snapshot_receiver.ts, staging.ts (the file), snapshot_pins.ts (what the log keeps for
+ * their receivers). Liveness: ticker.ts, beats.ts, early_campaigns.ts. Requests between hosts: forwarding.ts.
+ * What comes in: inbound.ts. The wiring: multiraft.ts. Names and reasons of all limits: limits.ts.
+ *
+ * Missing, and known: hibernation of idle groups and lease reads (every read costs a round); backpressure towards
+ * a slow disk other than the limits on proposals; a beat's syncAgeMs is sent and not used yet.
+ */
+export * from './host.js';
+export { createMultiRaft, type MultiRaftConfig } from './multiraft.js';
+export type { CompactionOptions, HostLimits, MultiRaftOptions, MultiRaftOptionsInput } from './options.js';
+export { ForwardError, type ForwardFailure } from './forwarding.js';
+export { ReplicaDataLostError } from './prepare_log.js';
+export { openStagedSnapshot, StagedFileError, type StagedHeader } from './staging.js';

@@ -1,0 +1,62 @@
+import { commandBytesMax } from '../base/limits.js';
+import { assert } from '../base/assert.js';
+
+/** Limits of the host. What happens past each one is said beside it and tested in test/multiraft/limits.test.ts. */
+
+/** Bytes of commands that one group has taken and not settled. Past it proposals are dropped as busy. */
+export const groupProposalBytesMax = 64 * 1024 * 1024;
+/** Commands that one group has taken and not settled: bounds memory when they are tiny. Past it: busy. */
+export const groupProposalsMax = 32_768;
+/** Bytes of commands of all groups that are not settled. Past it: busy. */
+export const hostProposalBytesMax = 256 * 1024 * 1024;
+/** Commands of all groups that are not settled. Past it: busy. */
+export const hostProposalsMax = 262_144;
+/** Commands of one turn share an entry up to this size; more of them make more entries. One command may be larger. */
+export const entryBytesMax = 1024 * 1024;
+
+/** Reads of one group that are not answered. Past it reads fail as busy. */
+export const groupReadsMax = 65_536;
+/** Read rounds of one group on their way; further reads gather for the next round to come back. */
+export const groupReadRoundsMax = 4;
+
+/** Messages in one group's mailbox. A turn empties it; past the limit messages are dropped, which Raft stands. */
+export const inboxMessagesMax = 8_192;
+/** Hosts of replicas that the state machine does not know yet, learned from their messages. Past it they are relearned. */
+export const learnedHostsMax = 32;
+
+/** Bytes of entries in one engine batch: a batch blocks the event loop while it is evaluated. The rest follows next turn. */
+export const applyBatchBytesMax = 8 * 1024 * 1024;
+/** Entries in one engine batch, for the same reason. */
+export const applyBatchEntriesMax = 8_192;
+/** Engine batches on their way: one is written while the next gathers. Past it committed entries wait. */
+export const applyBatchesInFlightMax = 2;
+
+/** Ranges of one group that are being read from disk for slow followers. Others wait for their turn. */
+export const groupLogLoadsMax = 4;
+
+/** Snapshots that the host sends at a time: each holds an engine view and takes disk and network. Others queue. */
+export const snapshotsSendingMax = 4;
+/** Snapshots that wait to be sent. Past it the core is told that the snapshot failed and asks again later. */
+export const snapshotSendQueueMax = 64;
+/** Snapshots that the host stages at a time. Past it an offer is refused and comes again later. */
+export const snapshotsReceivingMax = 4;
+/** Bytes of a staged file's header: the descriptor and the membership are small. Past it the snapshot is refused. */
+export const stagedHeaderBytesMax = 4 * 1024 * 1024;
+/** Bytes of one chunk of a staged file; a larger one is not ours. */
+export const stagedChunkBytesMax = 32 * 1024 * 1024;
+
+/** Requests passed to other hosts and not answered. Past it forward() rejects. */
+export const forwardsOutstandingMax = 16_384;
+/** Requests of other hosts that are being served. Past it they are dropped; their senders time out. */
+export const forwardsServingMax = 16_384;
+
+/** Early campaigns per tick after a host was lost, so that its thousands of groups do not all elect in one turn. */
+export const earlyCampaignsPerTickMax = 512;
+
+/** Groups that one compaction slice looks at before it yields to the event loop. */
+export const compactionSliceGroupsMax = 256;
+
+assert(commandBytesMax <= groupProposalBytesMax, 'the largest command fits an idle group');
+assert(groupProposalBytesMax <= hostProposalBytesMax, 'one group cannot take more than all');
+assert(groupProposalsMax <= hostProposalsMax, 'one group cannot take more than all');
+assert(entryBytesMax <= applyBatchBytesMax, 'a common entry fits an engine batch');

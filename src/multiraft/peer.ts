@@ -1,0 +1,530 @@
+import { assert } from '../base/assert.js';
+import { decodeConfChange } from '../raft/conf_change_codec.js';
+import type { ConfChange } from '../raft/conf_change.js';
+import {
+  appendThread,
+  applyThread,
+  EntryType,
+  MsgType,
+  type ConfState,
+  type Entry,
+  type HardState,
+  type Message,
+  type SnapshotMeta,
+} from '../raft/message.js';
+import { RawNode } from '../raft/raw_node.js';
+import { readFailedIndex, type Ready, type Role } from '../raft/ready.js';
+import type { GroupLog, LogRecord } from '../raftlog/raft_log.js';
+import { Activity } from './activity.js';
+import type { ApplyLoop } from './apply_loop.js';
+import type { ApplyPass } from './apply_pass.js';
+import { isRunning, type HostContext } from './context.js';
+import { coreConfig } from './core_config.js';
+import { statusOf } from './group_status.js';
+import type { Command, CommandKind, Group, GroupSpec, GroupStatus, ReadFailure, StateMachine } from './host.js';
+import { learnedHostsMax } from './limits.js';
+import type { LogWriter } from './log_writer.js';
+import type { Outbox } from './outbox.js';
+import { Proposals } from './proposals.js';
+import type { ProposalDone } from './proposal_waiters.js';
+import { ReadWaiters, type ReadDone } from './read_waiters.js';
+import type { SnapshotInstaller, StagedForInstall } from './snapshot_installer.js';
+import { SnapshotPins } from './snapshot_pins.js';
+import type { SnapshotSender } from './snapshot_sender.js';
+import { StorageAdapter, type StorageOwner } from './storage_adapter.js';
+import type { Turn } from './turn.js';
+
+/** The host's parts that a peer hands its work to. */
+export interface PeerParts {
+  readonly host: HostContext;
+  readonly turn: Turn;
+  readonly writer: LogWriter;
+  readonly outbox: Outbox;
+  readonly apply: ApplyLoop;
+  readonly installer: SnapshotInstaller;
+  readonly sender: SnapshotSender;
+  /** A context that no other read round has. */
+  nextReadContext(): number;
+}
+
+/**
+ * One group's running replica: the core with its mailbox in front and its waiters behind.
+ *
+ *     transport, callers ─▶ mailbox ─▶ run() in the turn ─▶ core ─▶ Ready ─▶ log writer, outbox, apply loop
+ *                                                            ▲                  │          │
+ *                                                            └──── release() ◀──┴──────────┘
+ *
+ * INV: the records of one group reach the log in the order of its Readys. While a snapshot is being
+ * installed later appends wait in `appendsWaiting`.
+ */
+export class Peer implements Group, StorageOwner {
+  readonly groupId: number;
+  readonly replicaId: number;
+  readonly stateMachine: StateMachine;
+  readonly core: RawNode;
+  readonly log: GroupLog;
+  /** What followers need of the log. */
+  readonly pins = new SnapshotPins();
+  readonly activity = new Activity();
+  private readonly parts: PeerParts;
+  private readonly host: HostContext;
+
+  /** In the turn's dirty set. */
+  dirty = false;
+  /** Removed from the host; nothing of it is stepped, written, sent or applied any more. */
+  stopped = false;
+  /** Its own removal was applied. */
+  removed = false;
+  /** In the current apply pass. */
+  inPass = false;
+  /** MsgStorageApplys handed out and not evaluated. */
+  applyJobs = 0;
+  /** Log writes whose sync is awaited. */
+  unsyncedWrites = 0;
+  appliedIndex: number;
+  appliedTerm: number;
+  confState: ConfState;
+
+  private inbox: Message[] = [];
+  private readonly proposals: Proposals;
+  private reads: ReadWaiters | null = null;
+  private readonly learnedHosts = new Map<number, number>();
+  /** What the log holds or will hold once what was handed to it is written; the commit may run ahead of it. */
+  private hardState: HardState;
+  private commitUnwritten = false;
+  private appendsWaiting: Message[] = [];
+  private staged: StagedForInstall | null = null;
+  private installing: Promise<void> | null = null;
+  private seenRole: Role = 'follower';
+  private seenLeaderId = 0;
+  private seenTerm = 0;
+
+  constructor(parts: PeerParts, spec: GroupSpec, log: GroupLog) {
+    this.parts = parts;
+    this.host = parts.host;
+    this.groupId = spec.groupId;
+    this.replicaId = spec.replicaId;
+    this.stateMachine = spec.stateMachine;
+    this.log = log;
+    this.appliedIndex = spec.applied.index;
+    this.appliedTerm = spec.applied.term;
+    this.confState = spec.confState;
+    this.hardState = log.hardState ?? { term: 0, vote: 0, commit: 0 };
+    const storage = new StorageAdapter(log, this, spec.applied.index, spec.confState);
+    this.core = new RawNode(coreConfig(this.host, spec), storage);
+    this.seenTerm = this.core.term;
+    this.proposals = new Proposals(this.host, this.core);
+  }
+
+  // What callers ask.
+
+  isLeader(): boolean {
+    return this.core.role === 'leader';
+  }
+
+  leaderId(): number {
+    return this.core.leaderId;
+  }
+
+  term(): number {
+    return this.core.term;
+  }
+
+  propose(kind: CommandKind, bytes: Buffer, done: ProposalDone): void {
+    if (!this.isOpen()) {
+      this.proposals.refuseLater(done, 'stopped');
+      return;
+    }
+    this.proposals.add(kind, bytes, done);
+    this.markDirty();
+  }
+
+  proposeConfChange(change: ConfChange, done: ProposalDone): void {
+    if (!this.isOpen()) {
+      this.proposals.refuseLater(done, 'stopped');
+      return;
+    }
+    this.proposals.addChange(change, done);
+    this.markDirty();
+  }
+
+  readIndex(done: ReadDone): void {
+    const reason = !this.isOpen() ? 'stopped' : this.readsAreFull() ? 'busy' : null;
+    if (reason !== null) {
+      const failure = this.readFailure(reason);
+      this.host.deferred.add(() => done(failure));
+      return;
+    }
+    this.reads ??= new ReadWaiters();
+    this.reads.add(done);
+    this.host.counters.reads++;
+    this.markDirty();
+  }
+
+  transferLeader(toReplicaId: number): void {
+    if (!this.isOpen()) return;
+    this.core.transferLeader(toReplicaId);
+    this.markDirty();
+  }
+
+  campaign(): void {
+    if (!this.isOpen()) return;
+    this.core.campaign();
+    this.markDirty();
+  }
+
+  status(): GroupStatus {
+    return statusOf(this);
+  }
+
+  // What comes in from the host.
+
+  /** A message from another host. Past the mailbox's limit it is dropped. */
+  deliver(fromHost: number, message: Message): void {
+    if (this.stopped) return;
+    if (this.inbox.length >= this.host.options.limits.inboxMessages) {
+      this.host.counters.messagesDropped++;
+      return;
+    }
+    this.learnHost(message.from, fromHost);
+    this.inbox.push(message);
+    this.markDirty();
+  }
+
+  /** True while a snapshot is staged for this group or being installed: it takes no other. */
+  get hasSnapshot(): boolean {
+    return this.staged !== null || this.installing !== null;
+  }
+
+  get isInstalling(): boolean {
+    return this.installing !== null;
+  }
+
+  /** False: it has no state and no membership yet, and waits for its first snapshot. */
+  get isInitialized(): boolean {
+    return this.appliedIndex > 0;
+  }
+
+  /** True for members of the configuration applied here. */
+  knows(replicaId: number): boolean {
+    return isMember(this.confState, replicaId);
+  }
+
+  /** A snapshot that is completely staged; the core decides in the turn whether it wants it. */
+  deliverSnapshot(fromHost: number, staged: StagedForInstall): void {
+    assert(!this.hasSnapshot, 'one snapshot at a time');
+    this.learnHost(staged.head.message.from, fromHost);
+    this.staged = staged;
+    this.markDirty();
+  }
+
+  tick(): void {
+    this.core.tick();
+    if (this.core.hasReady()) this.markDirty();
+    this.proposals.expire();
+    if (this.reads !== null) this.reads.expire(this.host.tick, this.readFailure('timeout'));
+  }
+
+  /** The leader's host is gone: stop believing in it, so that a candidate can have this vote at once. */
+  forgetLeader(): void {
+    this.core.forgetLeader();
+    this.markDirty();
+  }
+
+  unreachable(replicaId: number): void {
+    this.core.reportUnreachable(replicaId);
+    this.markDirty();
+  }
+
+  snapshotReported(replicaId: number, ok: boolean): void {
+    if (this.stopped) return;
+    this.core.reportSnapshot(replicaId, ok);
+    this.markDirty();
+  }
+
+  entriesLoaded(): void {
+    if (!this.isOpen()) return;
+    this.core.entriesLoaded();
+    this.markDirty();
+  }
+
+  snapshotMeta(): SnapshotMeta | null {
+    if (this.appliedIndex === 0 || !this.parts.sender.hasRoom) return null;
+    return { index: this.appliedIndex, term: this.appliedTerm, confState: this.confState };
+  }
+
+  fail(error: unknown): void {
+    if (!this.stopped) this.host.fail(error);
+  }
+
+  hostOf(replicaId: number): number {
+    const known = this.stateMachine.hostOf(replicaId);
+    return known !== 0 ? known : (this.learnedHosts.get(replicaId) ?? 0);
+  }
+
+  // The turn.
+
+  /** Steps what came in, proposes what gathered, and hands out what the core wants done. */
+  run(): void {
+    this.dirty = false;
+    if (this.stopped) return;
+    const offered = this.offerSnapshot();
+    for (const message of this.inbox) this.core.step(message);
+    this.inbox.length = 0;
+    this.noticeLeadership();
+    this.proposals.flush();
+    this.startReadRound();
+    if (this.core.hasReady()) this.handle(this.core.ready());
+    if (offered !== null && this.staged === offered) this.discardStaged();
+    this.noticeLeadership();
+    if (this.core.hasReady() || this.readsCanStart()) this.markDirty();
+  }
+
+  /**
+   * Gives a staged snapshot to the core once everything handed out before is applied, so that the state
+   * machine can be asked and told to install in one go.
+   */
+  private offerSnapshot(): StagedForInstall | null {
+    const staged = this.staged;
+    if (staged === null || this.applyJobs > 0 || this.installing !== null) return null;
+    const accepts = this.host.callbacks.acceptSnapshot?.(this.groupId, staged.head) ?? true;
+    if (accepts) this.core.step(staged.head.message);
+    return staged;
+  }
+
+  private handle(ready: Ready): void {
+    for (const { index, context } of ready.readStates) {
+      if (index === readFailedIndex) this.reads?.roundFailed(context, this.readFailure('notLeader'));
+      else this.reads?.roundAnswered(context, index, this.appliedIndex);
+    }
+    for (const message of ready.messages) {
+      if (message.to === appendThread) this.append(message);
+      else if (message.to === applyThread) this.parts.apply.add(this, message);
+      else if (message.type === MsgType.MsgSnap) this.parts.sender.request(this, message);
+      else this.parts.outbox.send(this, message);
+    }
+  }
+
+  /** A response whose disk work is done: the core's own are stepped, the others leave now. */
+  release(message: Message): void {
+    if (this.stopped) return;
+    if (message.to === this.replicaId) {
+      this.core.step(message);
+      this.markDirty();
+    } else {
+      this.parts.outbox.send(this, message);
+    }
+  }
+
+  // The log.
+
+  private append(message: Message): void {
+    if (this.installing !== null) {
+      this.appendsWaiting.push(message);
+      return;
+    }
+    if (message.snapshot === null) {
+      this.write(message, null);
+      return;
+    }
+    const staged = this.staged;
+    assert(
+      staged !== null && staged.head.message.snapshot?.index === message.snapshot.index,
+      'the core installs the snapshot that it was given',
+    );
+    assert(this.applyJobs === 0, 'nothing is being applied below a snapshot');
+    this.staged = null;
+    this.installing = this.parts.installer.install(this, message.snapshot, staged, () => this.installed(message));
+  }
+
+  /** The state machine holds the snapshot, on disk. Only now may the log forget what it replaces. */
+  private installed(message: Message): void {
+    const meta = message.snapshot;
+    assert(meta !== null, 'an install has a snapshot');
+    this.installing = null;
+    if (this.stopped) return;
+    this.appliedIndex = meta.index;
+    this.appliedTerm = meta.term;
+    this.confState = meta.confState;
+    this.write(message, meta);
+    const waiting = this.appendsWaiting;
+    this.appendsWaiting = [];
+    for (const later of waiting) this.append(later);
+    this.proposals.skippedTo(meta.index);
+    this.reads?.appliedTo(meta.index);
+    this.markDirty();
+  }
+
+  /** Makes the log records of one MsgStorageAppend; with `restored`, the log starts anew after that snapshot. */
+  private write(message: Message, restored: SnapshotMeta | null): void {
+    const before = this.hardState;
+    if (message.term !== 0 || message.vote !== 0 || message.commit !== 0) {
+      this.hardState = { term: message.term, vote: message.vote, commit: message.commit };
+      this.commitUnwritten = true;
+    }
+    const { term, vote, commit } = this.hardState;
+    const records: LogRecord[] = [];
+    if (restored !== null) {
+      this.hardState = { term, vote, commit: Math.max(commit, restored.index) };
+      const { index } = restored;
+      records.push({
+        kind: 'reset',
+        groupId: this.groupId,
+        index,
+        term: restored.term,
+        hardState: this.hardState,
+      });
+      this.commitUnwritten = false;
+    }
+    const promised = term !== before.term || vote !== before.vote;
+    if (message.entries.length > 0 || (promised && restored === null)) {
+      const hardState = this.commitUnwritten ? this.hardState : null;
+      records.push({ kind: 'append', groupId: this.groupId, hardState, entries: message.entries });
+      this.commitUnwritten = false;
+    }
+    this.parts.writer.add(this, records, message.responses);
+  }
+
+  // Applying, called by the apply loop.
+
+  /** Commands of an entry that this peer proposed itself, if they are still at hand. */
+  proposedCommands(index: number, term: number): readonly Command[] | null {
+    return this.proposals.commandsOf(index, term);
+  }
+
+  /** Evaluates one committed entry and notes what becomes of those who wait for it. */
+  applyEntry(entry: Entry, commands: readonly Command[], pass: ApplyPass): void {
+    assert(entry.index === this.appliedIndex + 1, () => this.gapMessage(entry));
+    this.appliedIndex = entry.index;
+    this.appliedTerm = entry.term;
+    const isChange = entry.type !== EntryType.EntryNormal;
+    let refused = false;
+    let results: readonly unknown[];
+    if (isChange) {
+      const outcome = this.applyChange(entry, pass);
+      refused = outcome.refused;
+      results = [outcome.result];
+    } else {
+      results = this.stateMachine.apply(entry.index, entry.term, commands, pass);
+    }
+    for (let waiter = this.proposals.take(entry.index); waiter !== null; waiter = waiter.older) {
+      if (waiter.term !== entry.term || refused) pass.settleDropped(this.proposals, waiter, 'rejected');
+      // The core put an empty entry in the place of a membership change that came too early.
+      else if (waiter.commands === null && !isChange) pass.settleDropped(this.proposals, waiter, 'confChangePending');
+      else pass.settleApplied(this.proposals, waiter, results);
+    }
+  }
+
+  /** The batch of entries up to appliedIndex is with the engine. */
+  appliedAdvanced(): void {
+    if (this.stopped) return;
+    this.reads?.appliedTo(this.appliedIndex);
+    this.markDirty();
+  }
+
+  private applyChange(entry: Entry, pass: ApplyPass): { refused: boolean; result: unknown } {
+    const change = decodeConfChange(entry.data);
+    assert(change !== null, 'a committed membership change can be decoded');
+    const { index, term } = entry;
+    // A leader leaves a joint configuration on its own; that is nobody's to refuse.
+    const automatic = change.changes.length === 0 && change.context.length === 0;
+    if (!automatic && !this.stateMachine.acceptConfChange(change)) {
+      return { refused: true, result: this.stateMachine.applyConfChange(index, term, null, this.confState, pass) };
+    }
+    this.confState = this.core.applyConfChange(change);
+    const result = this.stateMachine.applyConfChange(index, term, change, this.confState, pass);
+    this.removed = !isMember(this.confState, this.replicaId);
+    this.markDirty();
+    return { refused: false, result };
+  }
+
+  private gapMessage(entry: Entry): string {
+    return `group ${String(this.groupId)} applies ${String(entry.index)} after ${String(this.appliedIndex)}`;
+  }
+
+  // Leadership, reads, the end.
+
+  /** Compares what the core says with what was told last, and tells the waiters and the state machine. */
+  private noticeLeadership(): void {
+    const { role, leaderId, term } = this.core;
+    if (role === this.seenRole && leaderId === this.seenLeaderId && term === this.seenTerm) return;
+    const led = this.seenRole === 'leader';
+    const leads = role === 'leader';
+    const sameReign = term === this.seenTerm && leaderId === this.seenLeaderId;
+    if (isCandidate(role) && !isCandidate(this.seenRole)) this.host.counters.electionsStarted++;
+    const report = leads !== led || leaderId !== this.seenLeaderId || (leads && term !== this.seenTerm);
+    this.seenRole = role;
+    this.seenLeaderId = leaderId;
+    this.seenTerm = term;
+    if (led && !(leads && sameReign)) this.proposals.leadershipLost();
+    if (!sameReign) this.reads?.failAsked(this.readFailure('notLeader'));
+    if (report) this.stateMachine.leaderChanged(leaderId, term, leads);
+  }
+
+  private startReadRound(): void {
+    if (!this.readsCanStart() || this.reads === null) return;
+    const context = this.parts.nextReadContext();
+    this.reads.startRound(context, this.host.tick + this.host.options.readTimeoutTicks);
+    this.host.counters.readRounds++;
+    this.core.readIndex(context);
+  }
+
+  private readsCanStart(): boolean {
+    return this.reads !== null && this.reads.gathered && this.reads.rounds < this.host.options.limits.groupReadRounds;
+  }
+
+  private readsAreFull(): boolean {
+    return this.reads !== null && this.reads.count >= this.host.options.limits.groupReads;
+  }
+
+  private readFailure(reason: ReadFailure['reason']): ReadFailure {
+    return { reason, leaderId: this.core.leaderId };
+  }
+
+  /** Ends the peer: settles all that waits. Idempotent. Resolves once a running install has ended. */
+  async stop(): Promise<void> {
+    if (!this.stopped) {
+      this.stopped = true;
+      this.inbox = [];
+      this.appendsWaiting = [];
+      this.discardStaged();
+      this.proposals.stop();
+      this.reads?.failAll(this.readFailure('stopped'));
+    }
+    await this.installing;
+  }
+
+  private discardStaged(): void {
+    const staged = this.staged;
+    this.staged = null;
+    if (staged !== null) this.parts.installer.discard(staged);
+  }
+
+  private isOpen(): boolean {
+    return !this.stopped && isRunning(this.host);
+  }
+
+  private markDirty(): void {
+    if (!this.stopped) this.parts.turn.markDirty(this);
+  }
+
+  /** Needed while the state machine does not know who its peers are, and right after it was told late. */
+  private learnHost(replicaId: number, hostId: number): void {
+    if (this.learnedHosts.get(replicaId) === hostId) return;
+    if (this.learnedHosts.size >= learnedHostsMax) this.learnedHosts.clear();
+    this.learnedHosts.set(replicaId, hostId);
+  }
+}
+
+function isCandidate(role: Role): boolean {
+  return role === 'candidate' || role === 'preCandidate';
+}
+
+function isMember(confState: ConfState, replicaId: number): boolean {
+  return (
+    confState.voters.includes(replicaId) ||
+    confState.votersOutgoing.includes(replicaId) ||
+    confState.learners.includes(replicaId) ||
+    confState.learnersNext.includes(replicaId)
+  );
+}

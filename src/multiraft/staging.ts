@@ -1,0 +1,184 @@
+import { crc32 } from '../raftlog/checksum.js';
+import type { Disk, DiskFile } from '../base/disk.js';
+import type { SnapshotMeta } from '../raft/message.js';
+import type { StagedSnapshot } from './host.js';
+import { stagedChunkBytesMax, stagedHeaderBytesMax } from './limits.js';
+
+/*
+ * A snapshot staged on disk before it is installed. Layout, little endian:
+ *
+ *     header   magic (4) version (4) length (4) crc32 (4)  then `length` bytes of JSON
+ *     chunk    length (4) crc32 (4)                        then `length` bytes
+ *     trailer  0xffffffff (4) chunks (8) bytes (8) crc32 of the 20 bytes before (4)
+ *
+ * The trailer is written and synced last: a file without a good one is not a snapshot.
+ */
+const magic = 0x534b5331;
+const version = 1;
+const headerPrefixBytes = 16;
+const chunkPrefixBytes = 8;
+const trailerBytes = 24;
+const trailerMark = 0xffff_ffff;
+
+/** A staged file that is not whole, or not one. */
+export class StagedFileError extends Error {
+  override readonly name = 'StagedFileError';
+}
+
+/** What a staged file says about itself. */
+export interface StagedHeader {
+  readonly groupId: number;
+  readonly replicaId: number;
+  readonly meta: SnapshotMeta;
+  readonly descriptor: Buffer;
+  readonly formatVersion: number;
+}
+
+/** Writes one staged file. Nothing counts before finish() has resolved. */
+export class StagedFileWriter {
+  readonly path: string;
+  private readonly disk: Disk;
+  private readonly directory: string;
+  private readonly file: DiskFile;
+  private position = 0;
+  private chunks = 0;
+  private bytes = 0;
+
+  private constructor(disk: Disk, directory: string, path: string, file: DiskFile) {
+    this.disk = disk;
+    this.directory = directory;
+    this.path = path;
+    this.file = file;
+  }
+
+  static async create(disk: Disk, directory: string, name: string, header: StagedHeader): Promise<StagedFileWriter> {
+    const path = `${directory}/${name}`;
+    await disk.makeDirectory(directory);
+    const file = await disk.open(path, { create: true });
+    const writer = new StagedFileWriter(disk, directory, path, file);
+    try {
+      await file.truncate(0);
+      await writer.put(encodeHeader(header));
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    return writer;
+  }
+
+  async write(chunk: Buffer): Promise<void> {
+    if (chunk.length > stagedChunkBytesMax) throw new StagedFileError('a snapshot chunk is too large');
+    const prefix = Buffer.allocUnsafe(chunkPrefixBytes);
+    prefix.writeUInt32LE(chunk.length, 0);
+    prefix.writeUInt32LE(crc32(chunk, 0), 4);
+    await this.put([prefix, chunk]);
+    this.chunks++;
+    this.bytes += chunk.length;
+  }
+
+  /** Seals the file. Resolves once content and name are on disk. */
+  async finish(): Promise<StagedSnapshot> {
+    const trailer = Buffer.allocUnsafe(trailerBytes);
+    trailer.writeUInt32LE(trailerMark, 0);
+    trailer.writeDoubleLE(this.chunks, 4);
+    trailer.writeDoubleLE(this.bytes, 12);
+    trailer.writeUInt32LE(crc32(trailer.subarray(0, 20), 0), 20);
+    await this.put([trailer]);
+    await this.file.datasync();
+    await this.file.close();
+    await this.disk.syncDirectory(this.directory);
+    return stagedSnapshot(this.disk, this.path, this.chunks, this.bytes);
+  }
+
+  /** Gives up: closes and removes the file. */
+  async abort(): Promise<void> {
+    await this.file.close();
+    await this.disk.unlink(this.path);
+  }
+
+  private async put(buffers: readonly Buffer[]): Promise<void> {
+    await this.file.write(buffers, this.position);
+    for (const buffer of buffers) this.position += buffer.length;
+  }
+}
+
+/**
+ * Opens a staged file again, for a store that crashed while it was being installed.
+ * @throws StagedFileError when the file is not whole
+ */
+export async function openStagedSnapshot(
+  disk: Disk,
+  path: string,
+): Promise<{ header: StagedHeader; staged: StagedSnapshot }> {
+  const file = await disk.open(path, { create: false });
+  try {
+    const { header } = await readHeader(file);
+    const size = await file.size();
+    const trailer = await file.read(Math.max(0, size - trailerBytes), trailerBytes);
+    if (trailer.length !== trailerBytes || trailer.readUInt32LE(0) !== trailerMark) {
+      throw new StagedFileError(`${path} has no end`);
+    }
+    if (trailer.readUInt32LE(20) !== crc32(trailer.subarray(0, 20), 0))
+      throw new StagedFileError(`${path} has a bad end`);
+    const chunks = trailer.readDoubleLE(4);
+    const bytes = trailer.readDoubleLE(12);
+    return { header, staged: stagedSnapshot(disk, path, chunks, bytes) };
+  } finally {
+    await file.close();
+  }
+}
+
+function stagedSnapshot(disk: Disk, path: string, chunks: number, bytes: number): StagedSnapshot {
+  return { path, chunks, bytes, read: () => readChunks(disk, path, chunks) };
+}
+
+async function* readChunks(disk: Disk, path: string, chunks: number): AsyncIterable<Buffer> {
+  const file = await disk.open(path, { create: false });
+  try {
+    let { end: position } = await readHeader(file);
+    for (let i = 0; i < chunks; i++) {
+      const prefix = await file.read(position, chunkPrefixBytes);
+      const length = prefix.length === chunkPrefixBytes ? prefix.readUInt32LE(0) : trailerMark;
+      if (length > stagedChunkBytesMax) throw new StagedFileError(`${path} ends before its last chunk`);
+      const chunk = await file.read(position + chunkPrefixBytes, length);
+      if (chunk.length !== length || crc32(chunk, 0) !== prefix.readUInt32LE(4)) {
+        throw new StagedFileError(`${path} has a damaged chunk`);
+      }
+      position += chunkPrefixBytes + length;
+      yield chunk;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function encodeHeader(header: StagedHeader): Buffer[] {
+  const body = Buffer.from(JSON.stringify({ ...header, descriptor: header.descriptor.toString('base64') }));
+  if (body.length > stagedHeaderBytesMax) throw new StagedFileError('a snapshot descriptor is too large');
+  const prefix = Buffer.allocUnsafe(headerPrefixBytes);
+  prefix.writeUInt32LE(magic, 0);
+  prefix.writeUInt32LE(version, 4);
+  prefix.writeUInt32LE(body.length, 8);
+  prefix.writeUInt32LE(crc32(body, 0), 12);
+  return [prefix, body];
+}
+
+async function readHeader(file: DiskFile): Promise<{ header: StagedHeader; end: number }> {
+  const prefix = await file.read(0, headerPrefixBytes);
+  if (prefix.length !== headerPrefixBytes || prefix.readUInt32LE(0) !== magic) {
+    throw new StagedFileError('not a staged snapshot');
+  }
+  if (prefix.readUInt32LE(4) !== version) throw new StagedFileError('a staged snapshot of another version');
+  const length = prefix.readUInt32LE(8);
+  if (length > stagedHeaderBytesMax) throw new StagedFileError('a staged snapshot with a damaged header');
+  const body = await file.read(headerPrefixBytes, length);
+  if (body.length !== length || crc32(body, 0) !== prefix.readUInt32LE(12)) {
+    throw new StagedFileError('a staged snapshot with a damaged header');
+  }
+  // The checksum vouches for the shape: these are the bytes that encodeHeader made.
+  const fields = JSON.parse(body.toString()) as Omit<StagedHeader, 'descriptor'> & { descriptor: string };
+  return {
+    header: { ...fields, descriptor: Buffer.from(fields.descriptor, 'base64') },
+    end: headerPrefixBytes + length,
+  };
+}

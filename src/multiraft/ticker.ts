@@ -1,0 +1,54 @@
+import type { TimerHandle } from '../base/runtime.js';
+import type { Beats } from './beats.js';
+import type { HostContext } from './context.js';
+import type { Peer } from './peer.js';
+
+/** Work that is due on ticks, besides the groups' own. */
+export interface TickWork {
+  tick(): void;
+}
+
+/**
+ * The host's one timer. Each beat of it is one tick for every group, however late it comes: after a stall
+ * of the event loop the groups must first see the messages that waited, not count the time as a leader's silence.
+ */
+export class Ticker {
+  private readonly host: HostContext;
+  private readonly beats: Beats;
+  private readonly peers: ReadonlyMap<number, Peer>;
+  private readonly work: readonly TickWork[];
+  private timer: TimerHandle | null = null;
+
+  constructor(host: HostContext, beats: Beats, peers: ReadonlyMap<number, Peer>, work: readonly TickWork[]) {
+    this.host = host;
+    this.beats = beats;
+    this.peers = peers;
+    this.work = work;
+  }
+
+  start(): void {
+    this.timer = this.host.runtime.every(this.host.options.tickMs, () => {
+      if (this.host.failed || this.host.closed) return;
+      try {
+        this.tick();
+      } catch (error) {
+        this.host.fail(error);
+      }
+    });
+  }
+
+  stop(): void {
+    this.timer?.cancel();
+    this.timer = null;
+  }
+
+  private tick(): void {
+    this.host.tick++;
+    for (const peer of this.peers.values()) peer.tick();
+    for (const work of this.work) work.tick();
+    if (this.host.tick % this.host.options.heartbeatTicks === 0) {
+      this.beats.tickBeat();
+      this.host.wake();
+    }
+  }
+}
