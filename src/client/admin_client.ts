@@ -1,0 +1,186 @@
+import { must } from '../base/assert.js';
+import { nodeRuntime } from '../base/node_runtime.js';
+import type { Runtime } from '../base/runtime.js';
+import type { GetClusterStatusResponse, Operator, ShardStatus } from '../gen/skerry/v1/admin.js';
+import { AdminService } from '../gen/skerry/v1/admin.js';
+import type { Keyspace, Store } from '../gen/skerry/v1/meta.js';
+import { Partitioning } from '../gen/skerry/v1/meta.js';
+import { timeoutMsOf } from './arguments.js';
+import type { KeyLike } from './arguments.js';
+import { adminWaitMsMax, shardsPageMax, timeoutMsDefault } from './limits.js';
+import { placementAddressesOf } from './members.js';
+import { PlacementClient } from './placement_client.js';
+import type { CallLimits, TypedReply, UnaryMethod } from './placement_members.js';
+
+export interface AdminOptions {
+  readonly placement: readonly string[] | string;
+  /** The time of a call that does not wait for a change to complete; default 10 s. */
+  readonly timeoutMs?: number | undefined;
+  /** The time of a call that waits (`wait: true`); default 10 minutes. */
+  readonly waitMs?: number | undefined;
+  readonly runtime?: Runtime | undefined;
+}
+
+export interface CreateKeyspaceOptions {
+  /** Hash shards; default 16. */
+  readonly shards?: number | undefined;
+  /** Makes a range keyspace with one shard more than there are keys here. */
+  readonly splitKeys?: readonly KeyLike[] | undefined;
+  /** Makes a range keyspace even without split keys. */
+  readonly range?: boolean | undefined;
+  readonly replicas?: number | undefined;
+  /** Resolve only when every shard has a leader. */
+  readonly wait?: boolean | undefined;
+}
+
+/**
+ * The Admin service, typed, at any placement member. Calls that change something are not repeated when they break
+ * off after they were sent: they reject with UNDETERMINED, and a look tells whether they took effect.
+ */
+export class AdminClient {
+  readonly #placement: PlacementClient;
+  readonly #runtime: Runtime;
+  readonly #timeoutMs: number;
+  readonly #waitMs: number;
+
+  private constructor(placement: PlacementClient, runtime: Runtime, timeoutMs: number, waitMs: number) {
+    this.#placement = placement;
+    this.#runtime = runtime;
+    this.#timeoutMs = timeoutMs;
+    this.#waitMs = waitMs;
+  }
+
+  /** Finds the cluster. @throws SkerryError PLACEMENT_UNAVAILABLE, FAILED_PRECONDITION (not bootstrapped), INVALID_ARGUMENT */
+  static async connect(options: AdminOptions): Promise<AdminClient> {
+    const runtime = options.runtime ?? nodeRuntime();
+    const timeoutMs = timeoutMsOf(options.timeoutMs ?? timeoutMsDefault);
+    const waitMs = timeoutMsOf(options.waitMs ?? adminWaitMsMax);
+    const placement = new PlacementClient(placementAddressesOf(options.placement), runtime);
+    try {
+      await placement.findCluster(runtime.nowMs() + timeoutMs);
+    } catch (error) {
+      placement.close();
+      throw error;
+    }
+    return new AdminClient(placement, runtime, timeoutMs, waitMs);
+  }
+
+  get clusterId(): number {
+    return this.#placement.clusterId;
+  }
+
+  #limits(repeatable: boolean, wait: boolean): CallLimits {
+    const deadlineMs = this.#runtime.nowMs() + (wait ? this.#waitMs : this.#timeoutMs);
+    return wait ? { deadlineMs, repeatable, attemptMs: this.#waitMs } : { deadlineMs, repeatable };
+  }
+
+  #read<Request, Reply extends TypedReply>(
+    method: UnaryMethod<Request & { clusterId: number }, Reply>,
+    request: Request,
+  ): Promise<Reply> {
+    return this.#placement.members.call(method, { ...request, clusterId: this.clusterId }, this.#limits(true, false));
+  }
+
+  #change<Request, Reply extends TypedReply>(
+    method: UnaryMethod<Request & { clusterId: number }, Reply>,
+    request: Request,
+    wait = false,
+  ): Promise<Reply> {
+    return this.#placement.members.call(method, { ...request, clusterId: this.clusterId }, this.#limits(false, wait));
+  }
+
+  async #operator<Request extends { wait: boolean }, Reply extends TypedReply & { operator?: Operator | undefined }>(
+    method: UnaryMethod<Request & { clusterId: number }, Reply>,
+    request: Request,
+  ): Promise<Operator> {
+    return must((await this.#change(method, request, request.wait)).operator, 'an operator in the reply');
+  }
+
+  async createKeyspace(name: string, options: CreateKeyspaceOptions = {}): Promise<Keyspace> {
+    const range = options.range === true || options.splitKeys !== undefined;
+    const reply = await this.#change(
+      AdminService.createKeyspace,
+      {
+        name,
+        partitioning: range ? Partitioning.RANGE : Partitioning.HASH,
+        shards: options.shards ?? 0,
+        splitKeys: (options.splitKeys ?? []).map((key) => (typeof key === 'string' ? Buffer.from(key) : key)),
+        replicaCount: options.replicas ?? 0,
+        wait: options.wait ?? false,
+      },
+      options.wait ?? false,
+    );
+    return must(reply.keyspace, 'a keyspace in the reply');
+  }
+
+  async listKeyspaces(): Promise<Keyspace[]> {
+    return (await this.#read(AdminService.listKeyspaces, {})).keyspaces;
+  }
+
+  /** All shards of a keyspace (empty: of all) with a replica on a store (0: on any), by id, a page at a time. */
+  async *listShards(keyspace = '', storeId = 0): AsyncGenerator<ShardStatus, void, undefined> {
+    let afterShardId = 0;
+    for (;;) {
+      const request = { keyspace, storeId, afterShardId, limit: shardsPageMax };
+      const page = await this.#read(AdminService.listShards, request);
+      yield* page.shards;
+      const last = page.shards.at(-1)?.route?.shard?.shardId;
+      if (!page.more || last === undefined) return;
+      afterShardId = last;
+    }
+  }
+
+  async getShard(shardId: number): Promise<ShardStatus> {
+    return must((await this.#read(AdminService.getShard, { shardId })).shard, 'a shard in the reply');
+  }
+
+  splitShard(request: { shardId: number; splitKey: Buffer; wait: boolean }): Promise<Operator> {
+    return this.#operator(AdminService.splitShard, request);
+  }
+
+  addReplica(request: { shardId: number; storeId: number; learner: boolean; wait: boolean }): Promise<Operator> {
+    return this.#operator(AdminService.addReplica, request);
+  }
+
+  moveReplica(request: { shardId: number; fromStoreId: number; toStoreId: number; wait: boolean }): Promise<Operator> {
+    return this.#operator(AdminService.moveReplica, request);
+  }
+
+  removeReplica(request: { shardId: number; storeId: number; wait: boolean }): Promise<Operator> {
+    return this.#operator(AdminService.removeReplica, request);
+  }
+
+  promoteLearner(request: { shardId: number; storeId: number; wait: boolean }): Promise<Operator> {
+    return this.#operator(AdminService.promoteLearner, request);
+  }
+
+  transferLeader(request: { shardId: number; storeId: number; wait: boolean }): Promise<Operator> {
+    return this.#operator(AdminService.transferLeader, request);
+  }
+
+  async listStores(): Promise<Store[]> {
+    return (await this.#read(AdminService.listStores, {})).stores;
+  }
+
+  /** Begins to empty a store, or takes it back into use. */
+  async drainStore(storeId: number, cancel = false): Promise<Store> {
+    return must((await this.#change(AdminService.drainStore, { storeId, cancel })).store, 'a store in the reply');
+  }
+
+  async listOperators(history = false): Promise<Operator[]> {
+    return (await this.#read(AdminService.listOperators, { history })).operators;
+  }
+
+  async cancelOperator(operatorId: number): Promise<Operator> {
+    const reply = await this.#change(AdminService.cancelOperator, { operatorId });
+    return must(reply.operator, 'an operator in the reply');
+  }
+
+  clusterStatus(): Promise<GetClusterStatusResponse> {
+    return this.#read(AdminService.getClusterStatus, {});
+  }
+
+  close(): void {
+    this.#placement.close();
+  }
+}

@@ -1,0 +1,59 @@
+import { assert } from '../base/assert.js';
+import { commandBytesMax, commandOpsMax, frameBytesMax } from '../base/limits.js';
+
+/** Limits of the routing client. */
+
+/** Operations between submit and answer. Enough to fill a frame for every store several times over. */
+export const inFlightOpsMax = 4_096;
+/** Key and value bytes of those operations; bounds what one client pins in memory. */
+export const inFlightBytesMax = 64 * 1024 * 1024;
+/** Operations that wait for room in flight. Past it the caller gets CLIENT_OVERLOADED, not a longer queue. */
+export const waitingOpsMax = 65_536;
+/** Operations of one frame. Larger frames make client and store work in lock-step instead of side by side. */
+export const batchOpsMax = 128;
+/** A frame is closed once it holds this much; one large operation may exceed it. */
+export const batchBytesTarget = 1024 * 1024;
+
+/** An operation's whole time, retries included, when the caller names none. */
+export const timeoutMsDefault = 10_000;
+/** The longest timeout that a caller may name: a day. Longer ones are a mistake in units. */
+export const timeoutMsMax = 24 * 60 * 60 * 1000;
+/** Deadlines fire to within one tick. */
+export const wheelTickMs = 10;
+/** Slots of the timing wheel; a power of two. Longer deadlines go round more than once. */
+export const wheelSlots = 1_024;
+
+/** The first delay of a retry: about one round to another store. */
+export const backoffFirstMs = 10;
+/** The longest delay of a retry: a small part of an election, so that a new leader is found soon after it. */
+export const backoffMaxMs = 250;
+/** Redirects that an operation follows without a pause; then it backs off, because leaders may be changing. */
+export const redirectsMax = 3;
+/** How long a store that could not be reached is avoided at first, and at most. */
+export const suspectFirstMs = 250;
+export const suspectMaxMs = 2_000;
+
+/** How long one attempt to reach a server may take. */
+export const connectTimeoutMs = 2_000;
+/** How long one call to a placement member may take before another member is asked. */
+export const placementCallTimeoutMs = 3_000;
+/** Pages of a route listing. */
+export const routesPageMax = 4_096;
+/** Shards of one page of the admin listing: a page of 10,000 shards would hold the member's event loop up. */
+export const shardsPageMax = 1_000;
+/** The longest wait for a change to complete when the caller names none: a large replica takes minutes to copy. */
+export const adminWaitMsMax = 10 * 60 * 1000;
+/** Placement members that a client keeps in its rotation. */
+export const placementMembersMax = 32;
+/** Rows of a scan page when the caller names none: about one frame of small rows. */
+export const scanPageRowsDefault = 1_000;
+/** Keys of one batchGet or batchWrite call over all shards. */
+export const batchKeysMax = 65_536;
+/** Mutations of one atomic batchWrite: it is one command. */
+export const atomicBatchKeysMax = commandOpsMax;
+
+assert((wheelSlots & (wheelSlots - 1)) === 0, 'the wheel has a power of two of slots');
+assert(batchBytesTarget + commandBytesMax <= frameBytesMax, 'a full frame and the largest command fit a frame');
+assert(batchKeysMax >= atomicBatchKeysMax, 'an atomic batch is no larger than other batches');
+assert(inFlightBytesMax >= commandBytesMax, 'the largest command may be in flight');
+assert(backoffFirstMs <= backoffMaxMs && suspectFirstMs <= suspectMaxMs, 'delays grow');

@@ -1,0 +1,84 @@
+import type { Error as ErrorReply } from '../gen/skerry/v1/error.js';
+import type { SkerryErrorCode } from './errors.js';
+import { detailsOf, SkerryError } from './errors.js';
+import type { LastFailure, Operation } from './operation.js';
+import { WriteOperation } from './operation.js';
+import { retryTable } from './retry_table.js';
+
+/** How an operation that did not succeed is told to its caller. */
+
+/** True when an attempt of a write was sent and its outcome is not certain. */
+export function isUncertain(operation: Operation): boolean {
+  return operation instanceof WriteOperation && (operation.maybeApplied || operation.written);
+}
+
+function causeOf(failure: LastFailure | null): SkerryError | undefined {
+  if (failure === null) return undefined;
+  const { code, action } = retryTable[failure.kind];
+  return new SkerryError(code, failure.message === '' ? failure.kind : failure.message, {
+    retryable: action !== 'fail',
+    details: { kind: failure.kind, storeId: failure.storeId },
+  });
+}
+
+const waitedFor: Readonly<Record<Operation['state'], string>> = {
+  waiting: 'it was still waiting for room in flight or for a session',
+  routing: 'it was still waiting for its route; are the placement members reachable?',
+  resting: 'it was between two attempts',
+  sent: 'it was waiting for an answer',
+  done: 'it was over',
+};
+
+/** The deadline has passed. */
+export function deadlineError(operation: Operation): SkerryError {
+  const uncertain = isUncertain(operation);
+  const failure = operation.lastFailure;
+  const last =
+    failure === null ? '' : `; last failure: ${failure.kind} from store ${failure.storeId}: ${failure.message}`;
+  const fate = uncertain ? 'the write may or may not take effect' : 'it did not take effect';
+  return new SkerryError(
+    uncertain ? 'UNDETERMINED' : 'DEADLINE_EXCEEDED',
+    `deadline passed after ${operation.attempts} attempts: ${waitedFor[operation.state]}${last}; ${fate}`,
+    { cause: causeOf(failure), retryable: !uncertain, details: { attempts: operation.attempts } },
+  );
+}
+
+/** The operation was given up by its caller or by close(). details.maybeApplied tells a write's fate. */
+export function givenUpError(
+  operation: Operation,
+  code: 'ABORTED' | 'CLIENT_CLOSED',
+  message: string,
+  cause: unknown,
+): SkerryError {
+  return new SkerryError(code, message, { cause, details: { maybeApplied: isUncertain(operation) } });
+}
+
+/** The retry table says "fail" for the last attempt. */
+export function finalError(
+  operation: Operation,
+  code: SkerryErrorCode,
+  reply: ErrorReply | null,
+  message: string,
+): SkerryError {
+  const details = reply === null ? {} : detailsOf(reply);
+  const text = message === '' ? code : message;
+  const error = new SkerryError(code, text, { details });
+  // What can never be valid was not applied by an earlier attempt either.
+  if (!isUncertain(operation) || code === 'UNDETERMINED' || code === 'INVALID_ARGUMENT') return error;
+  return new SkerryError('UNDETERMINED', `an earlier attempt may have taken effect; then: ${text}`, {
+    cause: error,
+    details,
+  });
+}
+
+/** An atomic operation whose keys do not lie in one shard. */
+export function keysInSeveralShardsError(operation: Operation): SkerryError {
+  const message = 'the keys of an atomic batch lie in several shards; give them one {hash tag} or leave out atomic';
+  const error = new SkerryError('INVALID_ARGUMENT', message, {
+    details: { field: 'mutations', reason: 'KEYS_IN_SEVERAL_SHARDS' },
+  });
+  if (!isUncertain(operation)) return error;
+  return new SkerryError('UNDETERMINED', 'the shard was split while the outcome of an atomic batch was not known', {
+    cause: error,
+  });
+}

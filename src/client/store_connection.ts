@@ -1,0 +1,201 @@
+import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
+import type { Runtime } from '../base/runtime.js';
+import { decodeBatchResponse, encodeBatchRequest, WireError } from '../wire/kv_codec.js';
+import { KvService } from '../gen/skerry/v1/kv.js';
+import { connected, openChannel } from './channel.js';
+import { batchBytesTarget, batchOpsMax } from './limits.js';
+import type { Operation } from './operation.js';
+import type { Router } from './router.js';
+
+/**
+ * The one Batch stream to one store. Operations gather during a turn of the event loop and leave together at its end,
+ * in frames of bounded size, as long as the stream takes more. Answers come in any order.
+ *
+ *   idle ─▶ connecting ─▶ open ─▶ (lost) ─▶ idle        closed: for good
+ *
+ * When the stream is lost, operations whose bytes were given to it may have taken effect; those still gathered
+ * surely have not. The router decides what becomes of either.
+ */
+export interface StoreConnectionStats {
+  frames: number;
+  operations: number;
+  bytes: number;
+}
+
+const passThrough = (bytes: Buffer): Buffer => bytes;
+
+type State = 'idle' | 'connecting' | 'open' | 'closed';
+
+export class StoreConnection {
+  readonly storeId: number;
+  readonly address: string;
+  readonly stats: StoreConnectionStats = { frames: 0, operations: 0, bytes: 0 };
+  readonly #clusterId: number;
+  readonly #runtime: Runtime;
+  readonly #router: Router;
+  readonly #channel: Client;
+  #state: State = 'idle';
+  #stream: ClientDuplexStream<Buffer, Buffer> | null = null;
+  /** Handed over and not written yet, in order. */
+  #gathered: Operation[] = [];
+  #flushPlanned = false;
+  /** False from a write() that pushed back until 'drain'. */
+  #writable = true;
+  #nextId = 1;
+  readonly #outstanding = new Map<number, Operation>();
+
+  constructor(storeId: number, address: string, clusterId: number, runtime: Runtime, router: Router) {
+    this.storeId = storeId;
+    this.address = address;
+    this.#clusterId = clusterId;
+    this.#runtime = runtime;
+    this.#router = router;
+    this.#channel = openChannel(address);
+  }
+
+  send(operation: Operation): void {
+    this.#gathered.push(operation);
+    this.#planFlush();
+  }
+
+  /** Its answer is not wanted any more. */
+  withdraw(operation: Operation): void {
+    this.#outstanding.delete(operation.id);
+  }
+
+  #planFlush(): void {
+    if (this.#flushPlanned) return;
+    this.#flushPlanned = true;
+    this.#runtime.nextTurn(() => {
+      this.#flushPlanned = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    switch (this.#state) {
+      case 'idle':
+        void this.#connect();
+        return;
+      case 'connecting':
+        return;
+      case 'closed':
+        this.#failAll('the connection was closed');
+        return;
+      case 'open':
+        while (this.#writable && this.#gathered.length > 0) this.#writeFrame();
+    }
+  }
+
+  #writeFrame(): void {
+    const stream = this.#stream;
+    if (stream === null) return;
+    const nowMs = this.#runtime.nowMs();
+    const batch: Operation[] = [];
+    let bytes = 0;
+    let taken = 0;
+    const gathered = this.#gathered;
+    while (taken < gathered.length && batch.length < batchOpsMax && bytes < batchBytesTarget) {
+      const operation = gathered[taken++];
+      if (operation === undefined || operation.storeId !== this.storeId) continue;
+      if (!this.#router.prepare(operation, this.#nextId, nowMs)) continue;
+      this.#outstanding.set(this.#nextId++, operation);
+      batch.push(operation);
+      bytes += operation.body.length;
+    }
+    // prepare() may have handed over more in the meantime.
+    this.#gathered = taken === this.#gathered.length ? [] : this.#gathered.slice(taken);
+    if (batch.length === 0) return;
+    const frame = encodeBatchRequest(this.#clusterId, this.storeId, batch);
+    this.stats.frames++;
+    this.stats.operations += batch.length;
+    this.stats.bytes += frame.length;
+    this.#writable = stream.write(frame);
+  }
+
+  async #connect(): Promise<void> {
+    this.#state = 'connecting';
+    const failure = await connected(this.#channel, this.#runtime);
+    if (this.#isClosed()) return;
+    if (failure !== null) {
+      this.#state = 'idle';
+      this.#router.storeLost(this.storeId);
+      this.#failAll(`store ${this.storeId}: ${failure}`);
+      return;
+    }
+    this.#open();
+    this.#flush();
+  }
+
+  // A method of its own, because the state may have changed during an await.
+  #isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  #open(): void {
+    const stream = this.#channel.makeBidiStreamRequest(KvService.batch.path, passThrough, passThrough);
+    this.#stream = stream;
+    this.#state = 'open';
+    this.#writable = true;
+    stream.on('data', (frame: Buffer) => this.#received(stream, frame));
+    stream.on('drain', () => {
+      if (this.#stream !== stream) return;
+      this.#writable = true;
+      this.#flush();
+    });
+    stream.on('error', (error) => this.#lost(stream, error.message));
+    stream.on('end', () => this.#lost(stream, 'the store ended the stream'));
+  }
+
+  #received(stream: ClientDuplexStream<Buffer, Buffer>, frame: Buffer): void {
+    if (this.#stream !== stream) return;
+    let results;
+    try {
+      results = decodeBatchResponse(frame);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      stream.cancel();
+      this.#lost(stream, `malformed answer: ${error.message}`);
+      return;
+    }
+    this.#router.storeReached(this.storeId);
+    for (const { id, kind, body } of results) {
+      const operation = this.#outstanding.get(id);
+      if (operation === undefined) continue;
+      this.#outstanding.delete(id);
+      this.#router.answered(operation, kind, body);
+    }
+  }
+
+  #lost(stream: ClientDuplexStream<Buffer, Buffer>, reason: string): void {
+    if (this.#stream !== stream) return;
+    this.#stream = null;
+    if (this.#state === 'closed') return;
+    this.#state = 'idle';
+    this.#router.storeLost(this.storeId);
+    this.#failAll(`connection to store ${this.storeId} lost: ${reason}`);
+  }
+
+  #failAll(reason: string): void {
+    const written = [...this.#outstanding.values()];
+    this.#outstanding.clear();
+    const gathered = this.#gathered.splice(0);
+    for (const operation of written) this.#router.failed(operation, 'connectionLost', reason);
+    for (const operation of gathered) {
+      if (operation.storeId === this.storeId && !operation.written) {
+        this.#router.failed(operation, 'unreachable', reason);
+      }
+    }
+  }
+
+  /** The store moved to another address, or the client closes: what is outstanding fails as for a lost stream. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    const stream = this.#stream;
+    this.#stream = null;
+    stream?.cancel();
+    this.#channel.close();
+    this.#failAll(`connection to store ${this.storeId} closed`);
+  }
+}
