@@ -1,40 +1,359 @@
+import { assert } from '../base/assert.js';
+import { checkConfig } from './config.js';
 import type { RaftConfig } from './config.js';
 import type { ConfChange } from './conf_change.js';
-import type { ConfState, Message } from './message.js';
-import type { ConfChangeRefusal, ProposeResult, RaftStatus, Ready, Role, StepResult } from './ready.js';
+import { encodeConfChange } from './conf_change_codec.js';
+import { Core } from './core.js';
+import { maybeCampaign } from './election.js';
+import { fillWindows } from './replication.js';
+import { applyConfChange } from './membership.js';
+import { appendThread, applyThread, EntryType, MsgType, newMessage, noMessages, none } from './message.js';
+import type { ConfState, Entry, HardState, Message, SnapshotMeta } from './message.js';
+import { confChangeRefusal, proposeAsLeader } from './proposals.js';
+import { readIndex, readsDue, startReadRound } from './reads.js';
+import type {
+  ConfChangeRefusal,
+  ProposeResult,
+  RaftStatus,
+  ReadState,
+  Ready,
+  Role,
+  SoftState,
+  StepResult,
+} from './ready.js';
+import { statusOf } from './status.js';
 import type { RaftStorage } from './storage.js';
+import { receive, step } from './step.js';
+import { tick } from './tick.js';
 
-/** Signatures only: bodies follow. */
-export declare class RawNode {
-  constructor(config: RaftConfig, storage: RaftStorage);
-  get id(): number;
-  get role(): Role;
-  get term(): number;
-  get leaderId(): number;
-  get commit(): number;
-  get applied(): number;
-  get confState(): ConfState;
-  get lastIndex(): number;
-  tick(): void;
-  campaign(): void;
-  forgetLeader(): void;
-  transferLeader(to: number): void;
-  propose(data: Buffer): ProposeResult;
-  proposeConfChange(cc: ConfChange, form?: 'v1' | 'v2'): ProposeResult;
-  /** Null: it would be taken. Otherwise a leader would put an empty entry in its place. */
-  confChangeRefusal(cc: ConfChange): ConfChangeRefusal | null;
-  step(m: Message): StepResult;
-  readIndex(context: number): void;
-  applyConfChange(cc: ConfChange): ConfState;
-  reportUnreachable(id: number): void;
-  reportSnapshot(id: number, ok: boolean): void;
-  entriesLoaded(): void;
-  /** Forget the read lease (event-loop stall, split, merge); the next round renews it. */
-  voidLease(): void;
-  hasReady(): boolean;
-  ready(): Ready;
-  advance(): void;
-  status(): RaftStatus;
-  /** Tests: the election timeout in ticks until the next role change. */
-  overrideElectionTimeout(ticks: number): void;
+const noReadStates: readonly ReadState[] = Object.freeze([]);
+
+/**
+ * One peer of a Raft group: the core with its surface. Not reentrant. Everything is deterministic: the same storage,
+ * config and calls give the same Readys.
+ */
+export class RawNode {
+  private readonly core: Core;
+  private readonly asyncStorage: boolean;
+  /** What the last Ready said. */
+  private readyLeaderId: number;
+  private readyRole: Role;
+  private readyTerm: number;
+  private readyVote: number;
+  private readyCommit: number;
+  /** Without async storage writes: what advance() will step. Null: no Ready is out. */
+  private onAdvance: readonly Message[] | null = null;
+
+  constructor(config: RaftConfig, storage: RaftStorage) {
+    checkConfig(config);
+    const core = new Core(config, storage);
+    this.core = core;
+    this.asyncStorage = config.asyncStorageWrites;
+    this.readyLeaderId = core.leaderId;
+    this.readyRole = core.role;
+    this.readyTerm = core.term;
+    this.readyVote = core.vote;
+    this.readyCommit = core.log.commit;
+  }
+
+  get id(): number {
+    return this.core.id;
+  }
+
+  get role(): Role {
+    return this.core.role;
+  }
+
+  get term(): number {
+    return this.core.term;
+  }
+
+  /** 0: none known. */
+  get leaderId(): number {
+    return this.core.leaderId;
+  }
+
+  get commit(): number {
+    return this.core.log.commit;
+  }
+
+  get applied(): number {
+    return this.core.log.applied;
+  }
+
+  /** Of the last entry, durable or not. */
+  get lastIndex(): number {
+    return this.core.log.lastIndex();
+  }
+
+  /** The configuration of the last applied change. */
+  get confState(): ConfState {
+    return this.core.conf;
+  }
+
+  /** Term of an entry or of the one before the first; null if it is not known here. */
+  termAt(index: number): number | null {
+    return this.core.log.term(index);
+  }
+
+  tick(): void {
+    tick(this.core);
+  }
+
+  /** Campaigns as if the election timer had fired; does nothing where it would not. */
+  campaign(): void {
+    maybeCampaign(this.core, false);
+  }
+
+  forgetLeader(): void {
+    step(this.core, newMessage(MsgType.MsgForgetLeader, this.core.id, this.core.id));
+  }
+
+  /** Asks the leader (this replica, or the one it follows) to hand leadership to `to`. */
+  transferLeader(to: number): void {
+    step(this.core, newMessage(MsgType.MsgTransferLeader, to, this.core.id));
+  }
+
+  /** Proposes an entry; data must not change any more. */
+  propose(data: Buffer): ProposeResult {
+    return this.proposeEntry(EntryType.EntryNormal, data);
+  }
+
+  /** A leader puts an empty entry in its place when confChangeRefusal() is not null. */
+  proposeConfChange(change: ConfChange, form: 'v1' | 'v2' = 'v2'): ProposeResult {
+    const type = form === 'v1' ? EntryType.EntryConfChange : EntryType.EntryConfChangeV2;
+    return this.proposeEntry(type, encodeConfChange(change));
+  }
+
+  /** Why this leader would not take a membership change now; null if it would, or if it does not lead. */
+  confChangeRefusal(change: ConfChange): ConfChangeRefusal | null {
+    const { leadership } = this.core;
+    return leadership === null ? null : confChangeRefusal(this.core, leadership, change);
+  }
+
+  private proposeEntry(type: EntryType, data: Buffer): ProposeResult {
+    const { core } = this;
+    if (core.leadership !== null) {
+      const refusal = proposeAsLeader(core, core.leadership, [{ type, data }]);
+      if (refusal !== null) return { ok: false, reason: refusal };
+      return { ok: true, index: core.log.lastIndex(), term: core.term };
+    }
+    const m = newMessage(MsgType.MsgProp, core.id, core.id);
+    // The leader gives it a place in the log.
+    m.entries = [{ term: 0, index: 0, type, data }];
+    return step(core, m).ok ? { ok: true, index: 0, term: 0 } : { ok: false, reason: 'notLeader' };
+  }
+
+  /** A message from another replica, or a response of a storage thread, or one that this replica sent to itself. */
+  step(m: Message): StepResult {
+    return receive(this.core, m);
+  }
+
+  /**
+   * Asks for a linearizable read point, answered once in Ready.readStates. context: above 0, a new one for each call.
+   */
+  readIndex(context: number): void {
+    readIndex(this.core, context);
+  }
+
+  /** A committed membership change is applied; the configuration from now on. */
+  applyConfChange(change: ConfChange): ConfState {
+    return applyConfChange(this.core, change);
+  }
+
+  reportUnreachable(id: number): void {
+    step(this.core, newMessage(MsgType.MsgUnreachable, id, this.core.id));
+  }
+
+  /** A snapshot's transfer ended. */
+  reportSnapshot(id: number, ok: boolean): void {
+    const m = newMessage(MsgType.MsgSnapStatus, id, this.core.id);
+    m.reject = !ok;
+    step(this.core, m);
+  }
+
+  /** Entries that storage called `pending` are in memory now. */
+  entriesLoaded(): void {
+    const { core } = this;
+    core.log.entriesLoaded();
+    if (core.leadership === null) return;
+    for (const peer of core.leadership.peers.all) peer.loading = false;
+    fillWindows(core, core.leadership);
+  }
+
+  /** Gives up the read lease, e.g. after a stall of the event loop; the next round starts a new one. */
+  voidLease(): void {
+    this.core.leadership?.reads.voidLease();
+  }
+
+  /** For tests and simulators: the election timeout in ticks until the next role change. */
+  overrideElectionTimeout(ticks: number): void {
+    this.core.electionTimeout = ticks;
+  }
+
+  status(): RaftStatus {
+    return statusOf(this.core);
+  }
+
+  hasReady(): boolean {
+    const { core } = this;
+    const { log, leadership } = core;
+    return (
+      core.outbox.length > 0 ||
+      core.deferred.length > 0 ||
+      core.readStates.length > 0 ||
+      log.unstable.hasNextEntries() ||
+      log.unstable.nextSnapshot() !== null ||
+      log.hasNextCommitted(!this.asyncStorage) ||
+      this.softStateChanged() ||
+      this.hardStateChanged() ||
+      (leadership !== null && (leadership.appendsDue || readsDue(leadership)))
+    );
+  }
+
+  /** Hands out what there is to do; it will not be handed out again. */
+  ready(): Ready {
+    assert(this.onAdvance === null, 'raft: advance() comes before the next ready()');
+    const { core } = this;
+    this.makeDueMessages();
+    const { log } = core;
+    const softState = this.takeSoftState();
+    const mustSync = log.unstable.hasNextEntries() || core.term !== this.readyTerm || core.vote !== this.readyVote;
+    const hardState = this.takeHardState();
+    const entries = log.unstable.nextEntries();
+    const snapshot = log.unstable.nextSnapshot();
+    const committedEntries = log.nextCommitted(!this.asyncStorage);
+    const readStates = core.readStates.length === 0 ? noReadStates : core.readStates;
+    if (readStates.length > 0) core.readStates = [];
+    const messages = core.outbox;
+    core.outbox = [];
+    const deferred = core.deferred.length === 0 ? noMessages : core.deferred;
+    if (deferred.length > 0) core.deferred = [];
+    log.unstable.acceptInProgress();
+    log.acceptApplying(committedEntries, !this.asyncStorage);
+    this.countCommitted(committedEntries);
+    if (this.asyncStorage) {
+      this.addStorageMessages(messages, hardState, entries, snapshot, deferred, committedEntries);
+    } else {
+      this.addDeferred(messages, snapshot, deferred, committedEntries);
+    }
+    return { softState, hardState, entries, snapshot, committedEntries, readStates, messages, mustSync };
+  }
+
+  /** Without async storage writes: everything that the last Ready asked for was done. */
+  advance(): void {
+    const steps = this.onAdvance;
+    assert(steps !== null, 'raft: advance() follows a ready()');
+    this.onAdvance = null;
+    for (const m of steps) step(this.core, m);
+  }
+
+  private makeDueMessages(): void {
+    const { core } = this;
+    const { leadership } = core;
+    if (leadership === null) return;
+    if (leadership.appendsDue) {
+      leadership.appendsDue = false;
+      fillWindows(core, leadership);
+    }
+    if (readsDue(leadership)) startReadRound(core, leadership);
+  }
+
+  private softStateChanged(): boolean {
+    return this.core.leaderId !== this.readyLeaderId || this.core.role !== this.readyRole;
+  }
+
+  private takeSoftState(): SoftState | null {
+    if (!this.softStateChanged()) return null;
+    const { leaderId, role } = this.core;
+    this.readyLeaderId = leaderId;
+    this.readyRole = role;
+    return { leaderId, role };
+  }
+
+  private hardStateChanged(): boolean {
+    const { core } = this;
+    return core.term !== this.readyTerm || core.vote !== this.readyVote || core.log.commit !== this.readyCommit;
+  }
+
+  private takeHardState(): HardState | null {
+    if (!this.hardStateChanged()) return null;
+    const { term, vote, log } = this.core;
+    this.readyTerm = term;
+    this.readyVote = vote;
+    this.readyCommit = log.commit;
+    return { term, vote, commit: log.commit };
+  }
+
+  /** Committed entries count no longer against the limit on a leader's uncommitted bytes. */
+  private countCommitted(entries: readonly Entry[]): void {
+    const { leadership } = this.core;
+    if (leadership === null) return;
+    for (const entry of entries) {
+      if (entry.index >= leadership.firstOwnIndex) leadership.uncommittedBytes -= entry.data.length;
+    }
+  }
+
+  private addStorageMessages(
+    messages: Message[],
+    hardState: HardState | null,
+    entries: readonly Entry[],
+    snapshot: SnapshotMeta | null,
+    deferred: readonly Message[],
+    committed: readonly Entry[],
+  ): void {
+    if (entries.length > 0 || hardState !== null || snapshot !== null || deferred.length > 0) {
+      const m = newMessage(MsgType.MsgStorageAppend, this.core.id, appendThread);
+      m.entries = entries;
+      m.snapshot = snapshot;
+      if (hardState !== null) {
+        m.term = hardState.term;
+        m.vote = hardState.vote;
+        m.commit = hardState.commit;
+      }
+      const stored = this.storedMessage(snapshot);
+      m.responses = stored === null ? deferred : [...deferred, stored];
+      messages.push(m);
+    }
+    if (committed.length > 0) {
+      const m = newMessage(MsgType.MsgStorageApply, this.core.id, applyThread);
+      m.entries = committed;
+      m.responses = [this.appliedMessage(committed)];
+      messages.push(m);
+    }
+  }
+
+  private addDeferred(
+    messages: Message[],
+    snapshot: SnapshotMeta | null,
+    deferred: readonly Message[],
+    committed: readonly Entry[],
+  ): void {
+    const steps: Message[] = [];
+    for (const m of deferred) (m.to === this.core.id ? steps : messages).push(m);
+    const stored = this.storedMessage(snapshot);
+    if (stored !== null) steps.push(stored);
+    if (committed.length > 0) steps.push(this.appliedMessage(committed));
+    this.onAdvance = steps;
+  }
+
+  /** Confirms, once the write of this Ready is durable, everything that is unconfirmed as of now. */
+  private storedMessage(snapshot: SnapshotMeta | null): Message | null {
+    const { log, term, id } = this.core;
+    if (log.unstable.isEmpty && snapshot === null) return null;
+    const m = newMessage(MsgType.MsgStorageAppendResp, appendThread, id);
+    m.term = term;
+    m.snapshot = snapshot;
+    if (!log.unstable.isEmpty) {
+      m.index = log.lastIndex();
+      m.logTerm = log.lastTerm();
+    }
+    return m;
+  }
+
+  private appliedMessage(entries: readonly Entry[]): Message {
+    const m = newMessage(MsgType.MsgStorageApplyResp, applyThread, this.core.id);
+    m.entries = entries;
+    return m;
+  }
 }

@@ -1,0 +1,111 @@
+import { must } from '../../base/assert.js';
+import type { MemberFate } from '../confchange/changer.js';
+import { memberIds } from '../conf_state.js';
+import type { ConfState } from '../message.js';
+import { jointIndex, jointVotes } from '../quorum/joint.js';
+import { majorityIndex } from '../quorum/majority.js';
+import { Progress } from './progress.js';
+
+/** Settings of every Progress in a table. */
+export interface PeerTableOptions {
+  readonly inflightMsgsMax: number;
+  readonly inflightBytesMax: number;
+}
+
+/** A leader's members, ids ascending. Lives as long as the leadership. */
+export class PeerTable {
+  private readonly options: PeerTableOptions;
+  /** How often an id was removed under this leadership; only ids that were. */
+  private readonly removals = new Map<number, number>();
+  private conf: ConfState;
+  private members: readonly Progress[] = [];
+  private incoming: readonly Progress[] = [];
+  private outgoing: readonly Progress[] = [];
+  private readonly scratch: number[] = [];
+
+  /** At the start of a leadership: every member starts as a probe at `next`, not heard from yet. */
+  constructor(options: PeerTableOptions, conf: ConfState, next: number) {
+    this.options = options;
+    this.conf = conf;
+    this.arrange(
+      conf,
+      memberIds(conf).map((id) => this.make(id, next, 0, false)),
+    );
+  }
+
+  get all(): readonly Progress[] {
+    return this.members;
+  }
+
+  find(id: number): Progress | null {
+    for (const peer of this.members) if (peer.id === id) return peer;
+    return null;
+  }
+
+  /** Takes a new configuration. New members start as probes at `next`, as if just heard from. */
+  reconfigure(conf: ConfState, fates: ReadonlyMap<number, MemberFate>, next: number, round: number): void {
+    for (const peer of this.members) {
+      if (fates.get(peer.id) !== 'kept') this.removals.set(peer.id, (this.removals.get(peer.id) ?? 0) + 1);
+    }
+    const members = memberIds(conf).map((id) => {
+      const known = fates.get(id) === 'kept' ? this.find(id) : null;
+      return known ?? this.make(id, next, round, true);
+    });
+    this.arrange(conf, members);
+  }
+
+  private make(id: number, next: number, round: number, recentActive: boolean): Progress {
+    return new Progress({
+      id,
+      session: this.removals.get(id) ?? 0,
+      roundFloor: round,
+      next,
+      learner: false,
+      recentActive,
+      ...this.options,
+    });
+  }
+
+  private arrange(conf: ConfState, members: readonly Progress[]): void {
+    this.conf = conf;
+    this.members = members;
+    for (const peer of members) peer.learner = conf.learners.includes(peer.id);
+    const progressOf = (id: number): Progress => must(this.find(id), 'progress of a voter');
+    this.incoming = conf.voters.map(progressOf);
+    this.outgoing = conf.votersOutgoing.map(progressOf);
+  }
+
+  /** The highest index on the disks of a quorum. */
+  quorumMatch(): number {
+    return jointIndex(this.matchOf(this.incoming), this.matchOf(this.outgoing));
+  }
+
+  private matchOf(half: readonly Progress[]): number {
+    const values = this.scratch;
+    values.length = half.length;
+    for (let i = 0; i < half.length; i++) values[i] = half[i]?.match ?? 0;
+    return majorityIndex(values);
+  }
+
+  /** The latest read round that a quorum has answered. */
+  quorumRound(): number {
+    return jointIndex(this.roundOf(this.incoming), this.roundOf(this.outgoing));
+  }
+
+  private roundOf(half: readonly Progress[]): number {
+    const values = this.scratch;
+    values.length = half.length;
+    for (let i = 0; i < half.length; i++) values[i] = half[i]?.ackedRound ?? 0;
+    return majorityIndex(values);
+  }
+
+  /** True when a quorum was heard from since the last forgetActivity(). */
+  quorumActive(): boolean {
+    const votes = new Map(this.members.map((peer) => [peer.id, peer.recentActive]));
+    return jointVotes(this.conf.voters, this.conf.votersOutgoing, votes) === 'won';
+  }
+
+  forgetActivity(selfId: number): void {
+    for (const peer of this.members) if (peer.id !== selfId) peer.recentActive = false;
+  }
+}
