@@ -7,23 +7,40 @@
  *
  * DURABILITY. write() resolves when the batch is visible and atomic against a process crash; it is NOT
  * yet on disk. sync() resolves when everything written before it was called is on disk. A failed
- * write or sync is fatal: the engine latches the error, every later call rejects with it.
+ * write or sync is fatal: the engine latches the error, every later call rejects with it. After a crash of
+ * the machine the data is that of the last sync plus a prefix of the batches after it, each whole or absent,
+ * those with deleteRange too.
+ *
+ * KEYS are 1 to 8192 bytes; those that begin with a zero byte are the engine's own and refused. Bounds of
+ * ranges may be any bytes up to that length. Rejections are EngineError (engine_error.ts).
  */
 export interface Engine {
   /** Name for status: 'rocksdb', 'memory'. */
   readonly kind: string;
   newBatch(): EngineBatch;
+  /**
+   * Bytes of batches whose write() has not settled. Whoever writes without waiting slows down by it: past
+   * writeBacklogBytesMax (limits.ts) the engine gives up with a fatal `stalled`.
+   */
+  readonly writeBacklogBytes: number;
   /** Applies the batch atomically. The batch belongs to the engine from then on; do not touch it again. */
   write(batch: EngineBatch): Promise<void>;
   /** A durability barrier over all earlier writes. */
   sync(): Promise<void>;
-  /** Values in the order of the keys; null where there is none. */
+  /** Values in the order of the keys; null where there is none. Views into one buffer: copy what is kept for long. */
   getMany(keys: readonly Buffer[]): Promise<(Buffer | null)[]>;
   /** One page of [start, end); an empty end is the end of the data. */
   scan(options: ScanOptions): Promise<ScanPage>;
-  /** A consistent view of the data as of all writes issued before this call. Must be closed. */
+  /**
+   * A consistent view of the data as of all writes issued before this call. Must be closed; rejects
+   * with `tooManyViews` when openViewsMax are open. Pages of a view may settle after later calls on the engine.
+   */
   openView(): Promise<EngineView>;
-  /** Bytes and keys in [start, end), roughly; cheap. */
+  /**
+   * Bytes (keys and values, not compressed) and keys in [start, end), roughly; cheap. Exact for a small range. Each call
+   * counts a bounded slice and goes on where the last call for the same range stopped, so the answer for a
+   * large range grows to its size over several calls and is then refreshed walk by walk.
+   */
   approximateSize(start: Buffer, end: Buffer): Promise<{ bytes: number; keys: number }>;
   /** Bytes that the engine's files take. */
   diskBytes(): Promise<number>;
@@ -38,7 +55,11 @@ export interface EngineBatch {
   readonly bytes: number;
   put(key: Buffer, value: Buffer): void;
   delete(key: Buffer): void;
-  /** Deletes [start, end) as of this point of the batch. In order with the other operations of the batch. */
+  /**
+   * Deletes [start, end) as of this point of the batch, in order with its other operations and atomic with them; an
+   * empty end is the end of the data. Cheap for any number of keys, but a batch with a range of more than
+   * deleteRangePointsMax keys is written to disk twice (batch_applier.ts): do not mix bulk writes into it.
+   */
   deleteRange(start: Buffer, end: Buffer): void;
 }
 

@@ -1,0 +1,40 @@
+/**
+ * The KV engine of a store: an ordered map of bytes with atomic batches, on RocksDB or in memory.
+ *
+ *     event loop                                      storage thread
+ *     ──────────                                      ──────────────
+ *     RocksdbEngine  (rocksdb_engine.ts)              Storage  (storage.ts)
+ *       write, getMany, scan, sync … are packed         neighbouring writes ─▶ one raw batch   (batch_applier.ts)
+ *       into an arena (arena.ts) as they are called     neighbouring getMany ─▶ one multi-get
+ *       └─ one message per turn, at most two under      scans, views, sizes                    (rocksdb_reader.ts)
+ *          way; the rest gathers ──────────────────▶    └─ one reply per message
+ *       promises settle  ◀──────────────────────────       values packed into an arena
+ *
+ * RocksDB's writes run on the calling thread, stalls and syncs included; that is why it has a thread of its own. A hop
+ * costs some tens of microseconds, whatever it carries, so everything is batched: what is asked for while the
+ * thread is busy leaves in one message. Arenas change hands by transfer. Keys and values are copied once on the way
+ * in (into the arena; RocksDB makes its own copy) and once on the way out.
+ *
+ * States of an engine:  open ──close()──▶ closing ──everything answered──▶ closed
+ *                        └──a write or sync fails, the thread dies──▶ failed ──close()──▶ closed
+ *
+ * What holds:
+ *   - Requests are done in the order of the calls. Only pages of views may settle out of order.
+ *   - A batch is all or nothing, also after a crash, also with deleteRange (batch_applier.ts says how).
+ *   - After a crash of the machine the data is that of the last sync() and a prefix of later batches.
+ *   - After a failed write nothing is answered but by that failure, and onFatal has been called once.
+ *   - The database is used by one thread, and closed by it when nothing else is asked for or under way: the binding
+ *     would end the process otherwise. After close() every call rejects with `closed`.
+ *   - RocksDB may open damaged logs with a shorter prefix and no error. The engine cannot tell; the store must compare
+ *     each shard's applied index with the start of the Raft log when it opens.
+ *
+ * The memory engine (memory_engine.ts) keeps the same promises on a copy-on-write sorted map, and crash() gives
+ * what a crash may leave. The contract test (test/engine/engine_contract.ts) runs against both.
+ *
+ * Missing: reads from memory without the hop; sizes from RocksDB's own file metadata (the binding has no call
+ * for it, hence the walks in size_estimator.ts); a write buffer size without compression (the binding ties the two).
+ */
+export type { Engine, EngineBatch, EngineView, ScanOptions, ScanPage } from './engine.js';
+export { EngineError, type EngineErrorCode } from './engine_error.js';
+export { MemoryEngine, type MemoryEngineOptions } from './memory_engine.js';
+export { openRocksdbEngine, type RocksdbEngineOptions } from './rocksdb_engine.js';

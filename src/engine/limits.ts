@@ -1,0 +1,60 @@
+import { assert } from '../base/assert.js';
+import { frameBytesMax, keyBytesMax, scanBytesMax, valueBytesMax } from '../base/limits.js';
+
+/** An engine key. A user key with its prefix fits with room for the store's own rows. */
+export const engineKeyBytesMax = 8 * 1024;
+/** An engine value. The largest user value with its framing fits; larger rows belong in more rows. */
+export const engineValueBytesMax = 64 * 1024 * 1024;
+/** Keys of one getMany. Larger sets are several calls; the reply of one call is one buffer. */
+export const getManyKeysMax = 16_384;
+/** Bytes of the values of one getMany. Past it the call fails with `tooLarge`: the reply would not fit memory. */
+export const getManyBytesMax = 128 * 1024 * 1024;
+/** Open views. Each pins obsolete files and memory until it is closed; snapshots in flight are far fewer. */
+export const openViewsMax = 64;
+
+/**
+ * Messages that the storage thread may have at once. One keeps it busy while the next gathers; more would only
+ * move the queue to where requests cannot be merged any more.
+ */
+export const messagesInFlightMax = 2;
+/** Bytes of one message to the storage thread; what exceeds it goes with the next one. Bounds the wait of a reply. */
+export const messageBytesMax = 8 * 1024 * 1024;
+/** Bytes of writes that have not been answered. Past it the engine is stalled for good and says so (fatal). */
+export const writeBacklogBytesMax = 1024 * 1024 * 1024;
+/** Reads that have not been answered. Past it a read fails with `busy`; the caller sheds load. */
+export const readBacklogMax = 100_000;
+/** The smallest buffer that requests or replies are packed into. */
+export const arenaBytesMin = 8 * 1024;
+/** A packing buffer is not made larger than this by guessing; one large item still gets a buffer of its own size. */
+export const arenaBytesGuessMax = 1024 * 1024;
+
+/** Neighbouring write() calls are merged into one RocksDB batch up to this size: one WAL record, one memtable pass. */
+export const mergedBatchBytesMax = 4 * 1024 * 1024;
+/**
+ * A range of at most this many keys is deleted key by key. A range tombstone is cheaper for more keys,
+ * but costs every later read of the range until it is compacted away.
+ */
+export const deleteRangePointsMax = 1_000;
+/** A view reads in slices of about this size, so that a page never holds much more than was asked for. */
+export const viewSliceBytes = 256 * 1024;
+/** Rows of one such slice. */
+export const viewSliceRows = 4_096;
+
+/** Rows that one approximateSize call counts at most: well under a millisecond of the storage thread. */
+export const sizeSliceRows = 1_000;
+/** Bytes that one approximateSize call counts at most. */
+export const sizeSliceBytes = 512 * 1024;
+/** Ranges whose sizes are remembered; the one that was asked for longest ago is forgotten first. */
+export const sizeRangesMax = 32_768;
+
+/**
+ * Batches that the memory engine keeps for crash(). Past it the oldest counts as on disk, as RocksDB's would be after a
+ * flush of its own; only a simulation that never syncs gets here.
+ */
+export const unsyncedBatchesMax = 10_000;
+
+assert(keyBytesMax + 64 <= engineKeyBytesMax, 'a user key with its prefix fits an engine key');
+assert(valueBytesMax + 1024 <= engineValueBytesMax, 'a user value with its framing fits an engine value');
+assert(scanBytesMax + valueBytesMax <= getManyBytesMax, 'what one scan returns may be asked for by key, too');
+assert(frameBytesMax <= writeBacklogBytesMax / 8, 'several of the largest frames fit the write backlog');
+assert(arenaBytesMin <= arenaBytesGuessMax && arenaBytesGuessMax <= messageBytesMax, 'arenas fit a message');

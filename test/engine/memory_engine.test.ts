@@ -1,0 +1,16 @@
+import { MemoryEngine } from '../../src/engine/memory_engine.js';
+import { type Fixture, testEngineContract } from './engine_contract.js';
+
+testEngineContract(() => {
+  let engine = new MemoryEngine();
+  const fixture: Fixture = {
+    engine,
+    reopen: async () => {
+      await engine.close();
+      engine = engine.reopen();
+      return engine;
+    },
+    dispose: () => engine.close(),
+  };
+  return Promise.resolve(fixture);
+});
