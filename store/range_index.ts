@@ -46,6 +46,12 @@ export class RangeIndex {
     return range !== undefined && inRange(key, range.startKey, range.endKey) ? range : undefined;
   }
 
+  /** The last shard here that begins before a key; an empty key is the end of the keyspace. */
+  below(keyspaceId: number, endKey: Uint8Array): IndexedRange | undefined {
+    const list = this.keyspaces.get(keyspaceId) ?? [];
+    return endKey.length === 0 ? list.at(-1) : list[firstAtOrAfter(list, endKey) - 1];
+  }
+
   /** Any shard of a keyspace, for what all of them have in common. */
   anyOf(keyspaceId: number): IndexedRange | undefined {
     return this.keyspaces.get(keyspaceId)?.[0];

@@ -1,0 +1,89 @@
+import {
+  opOverheadBytes,
+  shardBytesMax,
+  shardOpsMax,
+  storeBytesMax,
+  storeOpsMax,
+  streamBytesMax,
+  streamOpsMax,
+} from './limits.js';
+
+/** Operations and bytes in flight against a bound. */
+export class Load {
+  ops = 0;
+  bytes = 0;
+
+  add(bytes: number): void {
+    this.ops++;
+    this.bytes += bytes;
+  }
+
+  remove(bytes: number): void {
+    this.ops--;
+    this.bytes -= bytes;
+  }
+
+  hasRoom(bytes: number, opsMax: number, bytesMax: number): boolean {
+    return this.ops < opsMax && this.bytes + bytes <= bytesMax;
+  }
+}
+
+export interface AdmissionLimits {
+  readonly streamOps: number;
+  readonly streamBytes: number;
+  readonly shardOps: number;
+  readonly shardBytes: number;
+  readonly storeOps: number;
+  readonly storeBytes: number;
+}
+
+export const admissionLimits: AdmissionLimits = {
+  streamOps: streamOpsMax,
+  streamBytes: streamBytesMax,
+  shardOps: shardOpsMax,
+  shardBytes: shardBytesMax,
+  storeOps: storeOpsMax,
+  storeBytes: storeBytesMax,
+};
+
+/** Name of a limit that refuses an operation. */
+export type BusyLimit = 'stream_in_flight' | 'shard_in_flight' | 'store_in_flight';
+
+/** Bounds what is in flight per stream, per shard and per store. Past a bound an operation is refused, never queued. */
+export class Admission {
+  readonly store = new Load();
+  private readonly shards = new Map<number, Load>();
+  private readonly limits: AdmissionLimits;
+
+  constructor(limits: AdmissionLimits = admissionLimits) {
+    this.limits = limits;
+  }
+
+  /** Takes an operation in, or names the limit that is reached. */
+  admit(stream: Load | null, shardId: number, bodyBytes: number): BusyLimit | null {
+    const bytes = bodyBytes + opOverheadBytes;
+    const { limits } = this;
+    if (stream !== null && !stream.hasRoom(bytes, limits.streamOps, limits.streamBytes)) return 'stream_in_flight';
+    if (!this.store.hasRoom(bytes, limits.storeOps, limits.storeBytes)) return 'store_in_flight';
+    let shard = this.shards.get(shardId);
+    if (shard === undefined) {
+      shard = new Load();
+      this.shards.set(shardId, shard);
+    } else if (!shard.hasRoom(bytes, limits.shardOps, limits.shardBytes)) {
+      return 'shard_in_flight';
+    }
+    stream?.add(bytes);
+    this.store.add(bytes);
+    shard.add(bytes);
+    return null;
+  }
+
+  release(stream: Load | null, shardId: number, bodyBytes: number): void {
+    const bytes = bodyBytes + opOverheadBytes;
+    stream?.remove(bytes);
+    this.store.remove(bytes);
+    const shard = this.shards.get(shardId);
+    shard?.remove(bytes);
+    if (shard?.ops === 0) this.shards.delete(shardId);
+  }
+}

@@ -1,0 +1,113 @@
+import { keyNotInShard, notLeader, serverIsBusy, shardNotFound } from '../src/base/wire_errors.js';
+import type { TypedError } from '../src/base/wire_errors.js';
+import type { Engine } from '../src/engine/engine.js';
+import type { Group, ReadFailure } from '../src/multiraft/host.js';
+import type { KvCall } from './kv_call.js';
+import { busyRetryAfterMs } from './limits.js';
+import type { ShardStateMachine } from './shard_state_machine.js';
+
+/** A read that passed all checks. */
+export interface ShardRead {
+  readonly call: KvCall;
+  readonly machine: ShardStateMachine;
+  /** Engine keys that it wants; a scan wants none and runs by itself. */
+  readonly engineKeys: readonly Buffer[];
+  /** Values in the order of engineKeys. */
+  finish(values: readonly (Buffer | null)[]): void;
+}
+
+/**
+ * Reads of one turn: one readIndex per shard for all reads of a frame, then one getMany over all shards whose
+ * read point came in the same turn. The shard is looked at once more between the two: it may have been split, moved
+ * away or overwritten by a snapshot while the round ran.
+ */
+export class ReadGatherer {
+  private readonly engine: Engine;
+  private readonly fatal: (error: Error) => void;
+  /** Reads that wait for the end of their frame, by group. */
+  private gathered = new Map<Group, ShardRead[]>();
+  private ready: ShardRead[] = [];
+
+  constructor(engine: Engine, fatal: (error: Error) => void) {
+    this.engine = engine;
+    this.fatal = fatal;
+  }
+
+  /** A read that needs a read point. It begins at the next flush(). */
+  add(group: Group, read: ShardRead): void {
+    const reads = this.gathered.get(group);
+    if (reads === undefined) this.gathered.set(group, [read]);
+    else reads.push(read);
+  }
+
+  /** Asks for the read points of what was added. Called at the end of every frame, within the same turn. */
+  flush(): void {
+    if (this.gathered.size === 0) return;
+    const { gathered } = this;
+    this.gathered = new Map();
+    for (const [group, reads] of gathered) {
+      group.readIndex((failure) => {
+        for (const read of reads) {
+          if (failure === null) this.run(read);
+          else read.call.fail(readError(read.machine, group, failure));
+        }
+      });
+    }
+  }
+
+  /** A read whose read point is there, or that needs none. */
+  run(read: ShardRead): void {
+    if (read.call.settled) return;
+    const { machine } = read;
+    if (machine.phase !== 'normal') {
+      read.call.fail(
+        machine.phase === 'installing' ? serverIsBusy('snapshot', busyRetryAfterMs) : shardNotFound(machine.shardId),
+      );
+      return;
+    }
+    const outside = read.engineKeys.find((key) => !machine.shardKeys.contains(key));
+    if (outside !== undefined) {
+      read.call.fail(keyNotInShard(machine.shard, machine.shardKeys.userKey(outside)));
+      return;
+    }
+    if (read.engineKeys.length === 0) {
+      read.finish([]);
+      return;
+    }
+    // The callbacks of one host turn run before microtasks do: their reads share one getMany.
+    if (this.ready.length === 0) void Promise.resolve().then(() => this.fetch());
+    this.ready.push(read);
+  }
+
+  private fetch(): void {
+    const { ready } = this;
+    this.ready = [];
+    const keys: Buffer[] = [];
+    for (const read of ready) for (const key of read.engineKeys) keys.push(key);
+    this.engine.getMany(keys).then(
+      (values) => {
+        let at = 0;
+        for (const read of ready) {
+          const from = at;
+          at += read.engineKeys.length;
+          read.finish(values.slice(from, at));
+        }
+      },
+      (error: unknown) => this.fatal(error instanceof Error ? error : new Error(String(error))),
+    );
+  }
+}
+
+function readError(machine: ShardStateMachine, group: Group, failure: ReadFailure): TypedError {
+  switch (failure.reason) {
+    case 'notLeader':
+    case 'stopped': {
+      const leader = { replicaId: failure.leaderId, storeId: machine.hostOf(failure.leaderId) };
+      return notLeader(machine.shardId, leader, group.term());
+    }
+    case 'busy':
+      return serverIsBusy('shard_reads', busyRetryAfterMs);
+    case 'timeout':
+      return notLeader(machine.shardId, { replicaId: 0, storeId: 0 }, group.term());
+  }
+}
