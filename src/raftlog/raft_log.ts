@@ -34,6 +34,11 @@ export interface RaftLog {
   /** A group's view, or undefined if the log does not know the group. */
   group(groupId: number): GroupLog | undefined;
   groupIds(): IterableIterator<number>;
+  /**
+   * Groups that lost entries or hard state to damage on disk. Such a group has no entries, its hard state may be
+   * old: it must neither vote nor lead until a `reset` (or `drop`) record, which clears the mark. Survives reopening.
+   */
+  readonly damaged: ReadonlySet<number>;
   stats(): RaftLogStats;
   /** Waits for what was written, then closes. */
   close(): Promise<void>;
@@ -59,6 +64,8 @@ export interface RaftLogStats {
   readonly groups: number;
   readonly segments: number;
   readonly diskBytes: number;
+  /** Bytes of the entries that groups keep. Garbage collection cannot get the log below it; compaction can. */
+  readonly liveBytes: number;
   readonly cacheBytes: number;
   /** Since open. */
   readonly syncs: number;

@@ -1,0 +1,36 @@
+import { assert } from '../base/assert.js';
+import { commandBytesMax } from '../base/limits.js';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** A segment: large enough that rolling (four syncs) is rare, small enough to be recycled soon. */
+export const segmentBytesDefault = 64 * MiB;
+/** The smallest segment that makes sense; tests use it. */
+export const segmentBytesMin = 4 * KiB;
+/** Recently written log bytes kept in memory for followers and the apply loop. */
+export const cacheBytesMaxDefault = 64 * MiB;
+/** Memory is taken for the log in pieces of this size. */
+export const arenaBytesMax = 1 * MiB;
+/** Entries read back from disk, waiting to be asked for again; the oldest are forgotten first. */
+export const loadedBytesMax = 32 * MiB;
+/** A batch past this is not added to: one sync must not take so long that the next batch waits for it. */
+export const batchBytesMax = 8 * MiB;
+/** One write() call. Offsets within a segment are 32-bit on disk; a batch never comes near it. */
+export const writeBytesMax = 1024 * MiB;
+/** One read when entries are loaded or moved; bounds what is held per load. */
+export const readBytesMax = 4 * MiB;
+/** Bytes between two wanted entries that are cheaper to read than to skip. */
+export const readGapBytesMax = 16 * KiB;
+/** Recycled segments kept ready; more than this are given back to the file system. */
+export const spareSegmentsMax = 2;
+/** The log may hold this much before garbage collection stops waiting for half of it to be garbage. */
+export const logBytesMaxDefault = 1024 * MiB;
+/** Groups looked at by garbage collection before it lets the event loop turn. */
+export const collectorGroupsPerTurn = 1024;
+/** Sync durations kept for the percentiles. */
+export const syncSamplesMax = 512;
+
+assert(commandBytesMax * 2 <= segmentBytesDefault, 'the largest command fits a segment twice');
+assert(arenaBytesMax * 4 <= cacheBytesMaxDefault, 'the cache can forget in small steps');
+assert(commandBytesMax <= loadedBytesMax, 'the largest entry can be loaded');

@@ -1,0 +1,153 @@
+import * as fs from 'node:fs';
+import * as fsPromises from 'node:fs/promises';
+import type { Disk, DiskFile } from '../base/disk.js';
+
+/** Buffers that one writev takes; the kernel's limit (IOV_MAX) is 1024. */
+const writevBuffersMax = 1024;
+
+/** The real file system. The calls that run per batch use node:fs callbacks: less work per call than its promises. */
+export class NodeDisk implements Disk {
+  async open(path: string, options: { create: boolean }): Promise<DiskFile> {
+    const flags = fs.constants.O_RDWR | (options.create ? fs.constants.O_CREAT : 0);
+    return new NodeFile(
+      await new Promise<number>((resolve, reject) => {
+        fs.open(path, flags, 0o644, (error, fd) => (error === null ? resolve(fd) : reject(error)));
+      }),
+    );
+  }
+
+  async list(directory: string): Promise<string[]> {
+    try {
+      return (await fsPromises.readdir(directory)).sort();
+    } catch (error) {
+      if (isNotFound(error)) return [];
+      throw error;
+    }
+  }
+
+  /** Makes the directory and those above it; their names are on disk when it resolves. */
+  async makeDirectory(directory: string): Promise<void> {
+    const first = await fsPromises.mkdir(directory, { recursive: true });
+    if (first === undefined) return;
+    const parts = directory.split('/');
+    for (let n = parts.length - 1; n >= 0; n--) {
+      const path = parts.slice(0, n + 1).join('/');
+      const parent = parts.slice(0, n).join('/') || (directory.startsWith('/') ? '/' : '.');
+      await this.syncDirectory(parent);
+      if (path === first || parent === '/' || parent === '.') break;
+    }
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return fsPromises.rename(from, to);
+  }
+
+  unlink(path: string): Promise<void> {
+    return fsPromises.unlink(path);
+  }
+
+  async syncDirectory(directory: string): Promise<void> {
+    const handle = await fsPromises.open(directory, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async space(path: string): Promise<{ freeBytes: number; totalBytes: number }> {
+    const s = await fsPromises.statfs(path);
+    return { freeBytes: s.bavail * s.bsize, totalBytes: s.blocks * s.bsize };
+  }
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+class NodeFile implements DiskFile {
+  private readonly fd: number;
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  size(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.fstat(this.fd, (error, stats) => (error === null ? resolve(stats.size) : reject(error)));
+    });
+  }
+
+  async write(buffers: readonly Buffer[], position: number): Promise<void> {
+    let rest = buffers.filter((b) => b.length > 0);
+    let at = position;
+    while (rest.length > 0) {
+      const taken = await this.writeSome(rest.length > writevBuffersMax ? rest.slice(0, writevBuffersMax) : rest, at);
+      at += taken;
+      rest = skipBytes(rest, taken);
+    }
+  }
+
+  async read(position: number, length: number): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafeSlow(length);
+    let filled = 0;
+    while (filled < length) {
+      const bytes = await this.readSome(buffer, filled, length - filled, position + filled);
+      if (bytes === 0) break;
+      filled += bytes;
+    }
+    return filled === length ? buffer : buffer.subarray(0, filled);
+  }
+
+  datasync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.fdatasync(this.fd, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  truncate(length: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.ftruncate(this.fd, length, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.close(this.fd, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  /** One positioned write; the kernel may take fewer bytes than offered. */
+  private writeSome(buffers: Buffer[], position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const done = (error: Error | null, written: number): void => {
+        if (error !== null) reject(error);
+        else if (written === 0) reject(new Error('write took no bytes'));
+        else resolve(written);
+      };
+      const only = buffers[0];
+      if (buffers.length === 1 && only !== undefined) fs.write(this.fd, only, 0, only.length, position, done);
+      else fs.writev(this.fd, buffers, position, done);
+    });
+  }
+
+  private readSome(buffer: Buffer, offset: number, length: number, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.read(this.fd, buffer, offset, length, position, (error, bytes) => (error ? reject(error) : resolve(bytes)));
+    });
+  }
+}
+
+/** The buffers without their first `bytes` bytes. */
+function skipBytes(buffers: readonly Buffer[], bytes: number): Buffer[] {
+  const rest: Buffer[] = [];
+  let skip = bytes;
+  for (const buffer of buffers) {
+    if (skip >= buffer.length) skip -= buffer.length;
+    else {
+      rest.push(skip > 0 ? buffer.subarray(skip) : buffer);
+      skip = 0;
+    }
+  }
+  return rest;
+}

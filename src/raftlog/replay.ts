@@ -1,0 +1,112 @@
+import type { Logger } from '../base/logger.js';
+import { must } from '../base/assert.js';
+import type { GroupHost } from './group.js';
+import { Group } from './group.js';
+import type { DecodedState, RecordSink } from './record_codec.js';
+import { decodeRecords } from './record_codec.js';
+import type { Segment } from './segment.js';
+
+/** Where the newest batch lies. */
+export interface BatchPlace {
+  readonly segment: Segment;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/**
+ * Rebuilds the groups from the batches of the log, oldest first. Older segments are gone, so a group may
+ * first show up with entries whose predecessors were moved behind them: those are missing until they come.
+ *
+ * When a batch is lost, everything known of the groups that it touched is forgotten. Later records may make up for it (they carry the
+ * whole state, and a compaction may have passed what was lost); a group that still lacks something at the end is damaged.
+ */
+export class Replay implements RecordSink {
+  readonly groups = new Map<number, Group>();
+  /** The oldest segment that the newest batch calls needed. */
+  firstSegment = 1;
+  /** Number of the next batch; 0 where the log begins in the middle of its life and any may come. */
+  nextSequence: number;
+  lastBatch: BatchPlace | null = null;
+  private readonly host: GroupHost;
+  private readonly logger: Logger;
+  private readonly stateLost = new Set<number>();
+  private group: Group | null = null;
+  private address = 0;
+
+  constructor(host: GroupHost, logger: Logger, nextSequence: number) {
+    this.host = host;
+    this.logger = logger;
+    this.nextSequence = nextSequence;
+  }
+
+  /** Takes the records in b[start, end), whose first byte has this address. False: they make no sense. */
+  batch(b: Buffer, start: number, end: number, address: number): boolean {
+    this.address = address - start;
+    return decodeRecords(b, start, end, this);
+  }
+
+  dropped(groupId: number): void {
+    const group = this.groups.get(groupId);
+    this.stateLost.delete(groupId);
+    if (group === undefined) return;
+    group.reset(0, 0);
+    group.moveAnchor(0);
+    this.groups.delete(groupId);
+  }
+
+  state(record: DecodedState, position: number): void {
+    const group = this.groupFor(record.groupId);
+    group.hardState = record.hardState;
+    group.damaged = record.damaged;
+    group.restoreBounds(record.baseIndex, record.baseTerm, record.lastIndex);
+    group.moveAnchor(this.address + position);
+    this.stateLost.delete(record.groupId);
+    this.group = group;
+  }
+
+  entry(index: number, term: number, length: number, position: number): void {
+    must(this.group, 'group of an entry').place(index, this.address + position, length, term);
+  }
+
+  /** A batch that touched these groups is lost; null: nobody knows which ones. */
+  lose(groupIds: readonly number[] | null, segment: Segment, offset: number): void {
+    const lost = groupIds ?? [...this.groups.keys()];
+    this.logger.error(
+      { segment: segment.sequence, offset, groups: groupIds === null ? 'all' : lost },
+      'raft log: a batch before the end is damaged',
+    );
+    for (const groupId of lost) {
+      const group = this.groupFor(groupId);
+      group.forgetEntries();
+      group.moveAnchor(segment.base + offset);
+      this.stateLost.add(groupId);
+    }
+  }
+
+  /** Everything before a gap in the segments. */
+  forgetAll(): void {
+    for (const groupId of [...this.groups.keys()]) this.dropped(groupId);
+    this.stateLost.clear();
+    this.nextSequence = 0;
+  }
+
+  /** The damaged groups. Their entries are given up. */
+  finish(): number[] {
+    const damaged: number[] = [];
+    for (const group of this.groups.values()) {
+      if (!group.damaged && !this.stateLost.has(group.groupId) && !group.hasMissing()) continue;
+      group.reset(group.baseIndex, group.baseTerm);
+      damaged.push(group.groupId);
+    }
+    return damaged;
+  }
+
+  private groupFor(groupId: number): Group {
+    let group = this.groups.get(groupId);
+    if (group === undefined) {
+      group = new Group(groupId, this.host);
+      this.groups.set(groupId, group);
+    }
+    return group;
+  }
+}
