@@ -7,7 +7,7 @@ import { Core } from './core.js';
 import { maybeCampaign } from './election.js';
 import { fillWindows } from './replication.js';
 import { applyConfChange } from './membership.js';
-import { appendThread, applyThread, EntryType, MsgType, newMessage, noMessages, none } from './message.js';
+import { appendThread, applyThread, EntryType, MsgType, newMessage, noMessages } from './message.js';
 import type { ConfState, Entry, HardState, Message, SnapshotMeta } from './message.js';
 import { confChangeRefusal, proposeAsLeader } from './proposals.js';
 import { readIndex, readsDue, startReadRound } from './reads.js';
