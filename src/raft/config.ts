@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js';
 import type { Logger } from '../base/logger.js';
+import { electionPriorityMax } from './limits.js';
 
 /** What the core logs to: rare events only, never one line per message. */
 export type RaftLogger = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
@@ -69,6 +70,8 @@ export interface RaftConfig {
   /** A follower refuses proposals instead of passing them on to its leader. */
   readonly disableProposalForwarding: boolean;
   readonly readOnlyOption: ReadOnlyOption;
+  /** 0, the default, campaigns first; a replica of priority p waits p election timeouts longer. Never a matter of safety. */
+  readonly electionPriority?: number;
   /** A number in [0, 1); the only source of randomness. */
   readonly random: () => number;
   readonly logger: RaftLogger | null;
@@ -85,6 +88,12 @@ export function checkConfig(c: RaftConfig): void {
   assert(c.maxInflightMsgs > 0, 'raft: maxInflightMsgs is above 0');
   assert(c.maxInflightBytes >= c.maxSizePerMsg, 'raft: one append fits the window');
   assert(c.maxUncommittedEntriesSize > 0, 'raft: maxUncommittedEntriesSize is above 0');
+  checkElectionPriority(c.electionPriority ?? 0);
   assert(c.applied >= 0, 'raft: applied is not negative');
   assert(c.readOnlyOption === 'safe' || c.checkQuorum, 'raft: lease-based reads rest on CheckQuorum');
+}
+
+export function checkElectionPriority(priority: number): void {
+  const valid = Number.isInteger(priority) && priority >= 0 && priority <= electionPriorityMax;
+  assert(valid, 'raft: the election priority is an integer from 0 to electionPriorityMax');
 }

@@ -53,6 +53,11 @@ export class Core {
   role: Role = 'follower';
   leaderId = none;
   conf: ConfState;
+  /**
+   * While a snapshot is being stored: the configuration that the state machine is at. Entries from before the snapshot may
+   * still be applied then; their membership changes are in the snapshot's configuration already.
+   */
+  supersededConf: ConfState | null = null;
   candidacy: Candidacy | null = null;
   leadership: Leadership | null = null;
 
@@ -62,6 +67,7 @@ export class Core {
   electionElapsed = 0;
   heartbeatElapsed = 0;
   electionTimeout = 0;
+  electionPriority: number;
   /** Own tick in which a leader, of whatever term, was heard last: a lease-based leader relies on it. */
   leaderHeardAt: number;
 
@@ -85,13 +91,14 @@ export class Core {
     this.log.startAt(hardState?.commit ?? 0, config.applied);
     // Whoever restarts may have promised a leader not to vote just before: keep that promise.
     this.leaderHeardAt = this.term > 0 ? 0 : -config.electionTick;
+    this.electionPriority = config.electionPriority ?? 0;
     this.drawElectionTimeout();
   }
 
-  /** A new random timeout for each role change, so that split votes do not repeat (Raft §5.2). */
+  /** A new random timeout for each role change, so that split votes do not repeat (Raft §5.2); later for low priorities. */
   drawElectionTimeout(): void {
     const { electionTick, random } = this.config;
-    this.electionTimeout = electionTick + Math.floor(random() * electionTick);
+    this.electionTimeout = electionTick * (1 + this.electionPriority) + Math.floor(random() * electionTick);
   }
 
   isMember(id: number): boolean {

@@ -19,3 +19,6 @@ export const leaseMarginTicks = 3;
 
 /** Rounds that one tick can hold: the low bits of a round id; the tick in which it was sent is in the high bits. */
 export const roundsPerTickMax = 2 ** 20;
+
+/** The lowest election priority: a group left with such replicas alone still elects one in a few timeouts. */
+export const electionPriorityMax = 8;

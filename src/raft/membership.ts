@@ -19,12 +19,14 @@ import { becomeFollower } from './roles/transitions.js';
  * nothing: every replica applies the same entries to the same configuration, so all refuse it alike.
  */
 export function applyConfChange(core: Core, change: ConfChange): ConfState {
-  const outcome = outcomeOf(core.conf, change);
+  const before = core.supersededConf ?? core.conf;
+  const outcome = outcomeOf(before, change);
   if (!outcome.ok) {
     core.config.logger?.error({ error: outcome.error }, 'raft: a committed membership change does not fit');
-    return core.conf;
+    return before;
   }
-  switchTo(core, outcome.conf, outcome.fates);
+  if (core.supersededConf === null) switchTo(core, outcome.conf, outcome.fates);
+  else core.supersededConf = outcome.conf;
   return outcome.conf;
 }
 
@@ -59,6 +61,7 @@ function refreshQuorum(core: Core, leadership: Leadership): void {
 
 /** A configuration from a snapshot: nothing that was known of any member holds. */
 export function restoreConfState(core: Core, conf: ConfState): void {
+  core.supersededConf ??= core.conf;
   core.conf = conf;
   core.config.logger?.info({ conf, members: memberIds(conf).length }, 'raft: configuration from a snapshot');
 }

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import { checkConfig } from './config.js';
+import { checkConfig, checkElectionPriority } from './config.js';
 import type { RaftConfig } from './config.js';
 import type { ConfChange } from './conf_change.js';
 import { encodeConfChange } from './conf_change_codec.js';
@@ -184,6 +184,12 @@ export class RawNode {
   /** Gives up the read lease, e.g. after a stall of the event loop; the next round starts a new one. */
   voidLease(): void {
     this.core.leadership?.reads.voidLease();
+  }
+
+  /** See RaftConfig.electionPriority; counts from the next role change on. */
+  setElectionPriority(priority: number): void {
+    checkElectionPriority(priority);
+    this.core.electionPriority = priority;
   }
 
   /** For tests and simulators: the election timeout in ticks until the next role change. */

@@ -20,6 +20,7 @@ export const handleStored: Handler = (core, m) => {
 
 function snapshotStored(core: Core, snapshot: SnapshotMeta): void {
   core.log.unstable.stableSnapshotTo(snapshot.index);
+  if (core.log.unstable.snapshot === null) core.supersededConf = null;
   // A snapshot that was written is also installed.
   if (snapshot.index > core.log.applied) core.log.appliedTo(snapshot.index, 0);
   onApplied(core);

@@ -50,7 +50,8 @@ function handleAcknowledgement(core: Core, leadership: Leadership, peer: Progres
   if (!committed && core.config.sendPolicy.commitNotice === 'eager' && peer.wantsCommit(core.log.commit)) {
     maybeSendAppend(core, peer, true);
   }
-  fillWindow(core, peer);
+  if (core.config.sendPolicy.appendPerProposal) fillWindow(core, peer);
+  else if (peer.next <= core.log.lastIndex()) leadership.appendsDue = true;
   if (peer.id === leadership.transferee && peer.match === core.log.lastIndex()) sendTimeoutNow(core, leadership);
 }
 
