@@ -80,6 +80,13 @@ export const snapshotChunkBytesMax = 512 * 1024;
 export const descriptorBacklogMax = 1 << 20;
 /** Attempts to subscribe to the leader's routes are this far apart. */
 export const mirrorRetryMs = 500;
+/** A new leader that could not confirm its leadership, or tidy up, tries again after this time. */
+export const leadRetryMs = 200;
+/** A request that needs the leader waits this long for one to be known, and stores for theirs to be heard. */
+export const leaderWaitMs = 2_000;
+export const storesWaitMs = 5_000;
+/** An admin request waits this long for an operator of a checker or scheduler to leave its shard. */
+export const operatorWaitMs = 10_000;
 /** Bytes of a whole split key list as it comes in one request. */
 export const splitKeysBytesMax = 16 * 1024 * 1024;
 

@@ -1,0 +1,247 @@
+import type { Logger } from '../src/base/logger.js';
+import type { Runtime, TimerHandle } from '../src/base/runtime.js';
+import type { HeldReplica, StoreSessionRequest } from '../src/gen/skerry/v1/placement.js';
+import { ClusterView } from './cluster_view.js';
+import type { StoreTimes } from './cluster_view.js';
+import { DescriptorInbox } from './descriptor_inbox.js';
+import { KeyspaceProgress } from './keyspace_progress.js';
+import type { LeaderTable } from './leader_table.js';
+import type { MoveLimits } from './move_limits.js';
+import { IdPool } from './operators/id_pool.js';
+import type { Operator } from './operators/operator.js';
+import { Planner } from './planner.js';
+import type { Proposer } from './proposer.js';
+import type { ClusterState, StateChanges } from './state/cluster_state.js';
+import type { PlacementCommand } from './state/commands.js';
+import { epochIsNewer } from './state/records.js';
+import type { SessionSink, StoreSession } from './store_sessions.js';
+import { StoreSessions } from './store_sessions.js';
+import { WireFault } from './wire_fault.js';
+
+export interface LeaderWorkSettings {
+  readonly times: StoreTimes;
+  readonly limits: MoveLimits;
+  readonly patrolIntervalMs: number;
+  readonly scheduleIntervalMs: number;
+  /** Whether schedulers may work right now. */
+  readonly mayBalance: () => boolean;
+}
+
+export interface LeaderWorkOptions {
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+  readonly settings: LeaderWorkSettings;
+  readonly state: () => ClusterState;
+  readonly leaders: LeaderTable;
+  readonly proposer: Proposer;
+  readonly routeChanged: (shardId: number) => void;
+  /** Something that requests wait for may have happened. */
+  readonly poke: () => void;
+}
+
+/**
+ * What only the leader does, for as long as it leads: hears the stores, plans, drives operators, and brings reported
+ * descriptors into the log. Made anew with every term of leadership; nothing of it outlives one.
+ */
+export class LeaderWork {
+  readonly view: ClusterView;
+  readonly planner: Planner;
+  readonly sessions: StoreSessions;
+  private readonly options: LeaderWorkOptions;
+  private readonly keyspaces: KeyspaceProgress;
+  private readonly inbox: DescriptorInbox;
+  private readonly ids: IdPool;
+  private readonly finishedHooks = new Map<number, (operator: Operator) => void>();
+  private readonly timers: TimerHandle[] = [];
+  private closed = false;
+
+  constructor(options: LeaderWorkOptions) {
+    const { runtime, settings, state, leaders, logger, proposer } = options;
+    this.options = options;
+    this.view = new ClusterView({ state, leaders, times: settings.times, sinceMs: runtime.nowMs() });
+    this.sessions = new StoreSessions(runtime, state);
+    this.ids = new IdPool((count) => this.refillIds(count));
+    this.inbox = new DescriptorInbox(
+      (command) => proposer.tryPropose(command),
+      (error) => logger.debug({ err: error, waiting: this.inbox.size }, 'descriptors wait for the next try'),
+    );
+    this.planner = new Planner({
+      view: this.view,
+      ids: this.ids,
+      limits: settings.limits,
+      logger,
+      mayBalance: settings.mayBalance,
+      send: (storeId, command) => this.sessions.send(storeId, command),
+      finished: (operator) => this.operatorFinished(operator),
+    });
+    this.keyspaces = new KeyspaceProgress({
+      view: this.view,
+      send: (storeId, command) => this.sessions.send(storeId, command),
+      complete: (keyspaceId) => this.background({ kind: 'markKeyspaceReady', keyspaceId }),
+    });
+    this.ids.top();
+    this.timers.push(
+      runtime.every(settings.patrolIntervalMs, () => this.tick()),
+      runtime.every(settings.scheduleIntervalMs, () => this.schedule()),
+    );
+  }
+
+  /** Ids in hand; operators need them. */
+  get idsAvailable(): number {
+    return this.ids.available;
+  }
+
+  takeIds(count: number): number[] | null {
+    return this.ids.take(count);
+  }
+
+  openSession(storeId: number, sink: SessionSink): StoreSession {
+    this.options.logger.info({ storeId }, 'store session opened');
+    return this.sessions.open(storeId, sink);
+  }
+
+  /** One frame of a store. */
+  frame(session: StoreSession, frame: StoreSessionRequest): void {
+    if (this.closed) return;
+    const { storeId } = session;
+    this.view.setTime(this.options.runtime.nowMs());
+    if (frame.store !== undefined) {
+      this.view.storeHeartbeat(storeId, frame.store);
+      // Someone may wait for stores to come up.
+      this.options.poke();
+    }
+    for (const report of frame.shards) {
+      const shardId = report.shard?.shardId ?? 0;
+      const { leaderChanged, descriptorNewer } = this.view.shardReport(storeId, report);
+      if (descriptorNewer && report.shard !== undefined) this.inbox.add(report.shard);
+      if (leaderChanged) this.leaderChanged(shardId);
+      this.planner.shardChanged(shardId);
+    }
+    for (const shardId of frame.noLongerLed) {
+      if (this.view.noLongerLed(storeId, shardId)) this.leaderChanged(shardId);
+    }
+    for (const result of frame.results) this.planner.controller.commandResult(result.commandId, result.error);
+    if (frame.held.length > 0) this.inspectHeld(storeId, frame.held);
+    this.inbox.flush();
+  }
+
+  /** The first frames of a session are through: the store may lack shards that are being created. */
+  sessionReady(storeId: number, held: ReadonlySet<number>): void {
+    this.keyspaces.storeReturned(storeId, held);
+  }
+
+  /** Null: a snapshot replaced the state, which does not happen to a leader. */
+  stateChanged(changes: StateChanges): void {
+    const state = this.view.state;
+    this.view.setTime(this.options.runtime.nowMs());
+    for (const storeId of changes.stores) {
+      this.sessions.storeChanged(storeId);
+      this.planner.storeChanged(storeId);
+    }
+    for (const shardId of changes.shards) {
+      if (state.shard(shardId) === undefined) {
+        this.planner.shardGone(shardId);
+        this.view.forgetShard(shardId);
+      } else {
+        this.planner.shardChanged(shardId);
+      }
+    }
+    for (const shardId of changes.targets) this.planner.shardChanged(shardId);
+    for (const keyspaceId of changes.keyspaces) {
+      const keyspace = state.keyspace(keyspaceId);
+      if (keyspace !== undefined) this.keyspaces.keyspaceChanged(keyspace);
+    }
+  }
+
+  /** Calls back once, when the operator ends. */
+  whenFinished(operatorId: number, hook: (operator: Operator) => void): void {
+    this.finishedHooks.set(operatorId, hook);
+  }
+
+  close(leaderAddress: string): void {
+    this.closed = true;
+    for (const timer of this.timers) timer.cancel();
+    this.planner.controller.close();
+    this.sessions.endAll(leaderAddress);
+  }
+
+  private tick(): void {
+    this.view.setTime(this.options.runtime.nowMs());
+    this.planner.tick();
+    this.keyspaces.tick();
+    this.inbox.flush();
+    this.buryDrainedStores();
+  }
+
+  private schedule(): void {
+    this.view.setTime(this.options.runtime.nowMs());
+    this.planner.schedule();
+  }
+
+  private leaderChanged(shardId: number): void {
+    if (this.view.leaderOf(shardId) !== undefined) this.keyspaces.leaderReported(shardId);
+    this.options.routeChanged(shardId);
+    this.options.poke();
+  }
+
+  /** A replica that its shard's newer configuration does not list was removed while its store was away. */
+  private inspectHeld(storeId: number, held: readonly HeldReplica[]): void {
+    for (const { shardId, replicaId, epoch } of held) {
+      const shard = this.view.state.shard(shardId);
+      if (shard === undefined || epoch === undefined || !epochIsNewer(shard.epoch, epoch)) continue;
+      if (shard.replicas.some((r) => r.replicaId === replicaId)) continue;
+      this.options.logger.info({ storeId, shardId, replicaId }, 'store holds a replica that was removed');
+      this.sessions.send(storeId, {
+        commandId: 0,
+        command: { $case: 'destroyReplica', value: { shardId, replicaId, epoch: shard.epoch } },
+      });
+    }
+  }
+
+  /** A store that was emptied and then stopped is not coming back. */
+  private buryDrainedStores(): void {
+    const { state } = this.view;
+    for (const { storeId, state: stored } of state.stores()) {
+      if (stored !== 'draining' || state.shardIdsOn(storeId).size > 0 || !this.view.isDown(storeId)) continue;
+      this.background({ kind: 'setStoreState', storeId, state: 'tombstone' });
+    }
+  }
+
+  private operatorFinished(operator: Operator): void {
+    const { kind, shardId } = operator.plan;
+    const { operatorId, state, reason } = operator;
+    this.options.logger.info({ operatorId, shardId, kind, state, reason }, 'operator finished');
+    this.finishedHooks.get(operatorId)?.(operator);
+    this.finishedHooks.delete(operatorId);
+    this.options.poke();
+  }
+
+  private refillIds(count: number): void {
+    this.options.proposer.propose({ kind: 'allocateIds', count }).then(
+      (first) => {
+        this.ids.give(first, count);
+        this.options.poke();
+      },
+      (error: unknown) => {
+        this.ids.giveUp();
+        this.failed(error, 'could not allocate ids');
+      },
+    );
+  }
+
+  /** Proposes something that a later tick proposes again if it gets lost. */
+  private background(command: PlacementCommand): void {
+    this.options.proposer.tryPropose(command).then(
+      (outcome) => {
+        if (!outcome.ok) this.options.logger.warn({ command: command.kind, error: outcome.error }, 'command refused');
+      },
+      (error: unknown) => this.failed(error, 'could not propose'),
+    );
+  }
+
+  private failed(error: unknown, what: string): void {
+    // Anything but a typed refusal is a broken invariant, which must end the process.
+    if (!(error instanceof WireFault)) throw error;
+    this.options.logger.debug({ err: error }, what);
+  }
+}
