@@ -4,6 +4,7 @@ import { decodeEntryPayload } from '../wire/entry_codec.js';
 import { ApplyPass, overlayKey, type Overlay } from './apply_pass.js';
 import { isRunning, type HostContext } from './context.js';
 import type { Command } from './host.js';
+import { readKeys } from './key_reader.js';
 import type { Peer } from './peer.js';
 
 const noCommands: readonly Command[] = Object.freeze([]);
@@ -52,19 +53,17 @@ export class ApplyLoop {
     if (this.queue.length === 0 || this.reading) return;
     if (this.writing >= this.host.options.limits.applyBatchesInFlight) return;
     const jobs = this.take();
-    const overlay = this.overlayOf(jobs);
-    if (overlay === null) {
+    const keys = this.keysOf(jobs);
+    if (keys === null) {
       this.evaluate(jobs, null);
       return;
     }
     this.reading = true;
-    const names = [...overlay.keys()];
-    this.host.engine.getMany(names.map((name) => Buffer.from(name, 'latin1'))).then(
-      (values) => {
+    readKeys(this.host.engine, this.host.runtime, keys).then(
+      (overlay) => {
         this.reading = false;
         if (!isRunning(this.host)) return;
         try {
-          names.forEach((name, i) => overlay.set(name, values[i] ?? null));
           this.evaluate(jobs, overlay);
         } catch (error) {
           this.host.fail(error);
@@ -97,19 +96,19 @@ export class ApplyLoop {
     return peer.proposedCommands(entry.index, entry.term) ?? decodeEntryPayload(entry.data);
   }
 
-  /** The keys to read before evaluation; null when no state machine wants any. */
-  private overlayOf(jobs: readonly ApplyJob[]): Overlay | null {
-    let overlay: Overlay | null = null;
+  /** The keys to read before evaluation, each once; null when no state machine wants any. */
+  private keysOf(jobs: readonly ApplyJob[]): readonly Buffer[] | null {
+    let wanted: Map<string, Buffer> | null = null;
     for (const { peer, commands } of jobs) {
       if (peer.stopped) continue;
       for (const list of commands) {
         const keys = list.length === 0 ? null : peer.stateMachine.keysToRead(list);
         if (keys === null) continue;
-        overlay ??= new Map();
-        for (const key of keys) overlay.set(overlayKey(key), null);
+        wanted ??= new Map();
+        for (const key of keys) wanted.set(overlayKey(key), key);
       }
     }
-    return overlay;
+    return wanted === null ? null : [...wanted.values()];
   }
 
   private evaluate(jobs: readonly ApplyJob[], overlay: Overlay | null): void {

@@ -1,3 +1,5 @@
+import type { MultiRaftStats } from './host.js';
+
 /** What stats() reports, since the host was made. */
 export class Counters {
   turns = 0;
@@ -13,4 +15,24 @@ export class Counters {
   beatsSent = 0;
   compactions = 0;
   messagesDropped = 0;
+
+  snapshot(groups: number, leaders: number): MultiRaftStats {
+    return {
+      groups,
+      leaders,
+      turns: this.turns,
+      proposals: this.proposals,
+      entriesProposed: this.entriesProposed,
+      entriesApplied: this.entriesApplied,
+      applyBatches: this.applyBatches,
+      readRounds: this.readRounds,
+      reads: this.reads,
+      electionsStarted: this.electionsStarted,
+      snapshotsSent: this.snapshotsSent,
+      snapshotsReceived: this.snapshotsReceived,
+      beatsSent: this.beatsSent,
+      compactions: this.compactions,
+      messagesDropped: this.messagesDropped,
+    };
+  }
 }

@@ -31,6 +31,11 @@ export const applyBatchEntriesMax = 8_192;
 /** Engine batches on their way: one is written while the next gathers. Past it committed entries wait. */
 export const applyBatchesInFlightMax = 2;
 
+/** Keys of one read of a pass (the engine takes four times as many); more are read one after the other. */
+export const prefetchKeysMax = 4_096;
+/** Wait before a read that the engine had no room for is asked again: by then it has answered many. */
+export const prefetchRetryMs = 5;
+
 /** Ranges of one group that are being read from disk for slow followers. Others wait for their turn. */
 export const groupLogLoadsMax = 4;
 
@@ -58,5 +63,4 @@ export const compactionSliceGroupsMax = 256;
 
 assert(commandBytesMax <= groupProposalBytesMax, 'the largest command fits an idle group');
 assert(groupProposalBytesMax <= hostProposalBytesMax, 'one group cannot take more than all');
-assert(groupProposalsMax <= hostProposalsMax, 'one group cannot take more than all');
 assert(entryBytesMax <= applyBatchBytesMax, 'a common entry fits an engine batch');

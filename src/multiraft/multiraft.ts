@@ -140,7 +140,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
   stats(): MultiRaftStats {
     let leaders = 0;
     for (const peer of this.peers.values()) if (peer.isLeader()) leaders++;
-    return { ...this.host.counters, groups: this.peers.size, leaders };
+    return this.host.counters.snapshot(this.peers.size, leaders);
   }
 
   close(): Promise<void> {

@@ -30,6 +30,7 @@ const zero: HardState = Object.freeze({ term: 0, vote: 0, commit: 0 });
 /**
  * Brings a group's log and its applied position together before its peer is made:
  *
+ *     log marks it as damaged       ReplicaDataLostError
  *     log does not know the group   bootstrap or a new, empty replica: the log begins at the applied position
  *     applied beyond the log's end,
  *     or of another term there      a snapshot was installed and the crash came before the log's reset: reset now.
@@ -43,6 +44,8 @@ export function prepareLog(raftLog: RaftLog, spec: GroupSpec): PreparedLog {
   const { groupId, bootstrap } = spec;
   const applied = spec.applied.index > 0 || bootstrap === undefined ? spec.applied : bootstrap;
   assert(applied.index >= (bootstrap?.index ?? 0), 'a group begins at its bootstrap position');
+  // A reset would clear the mark, and with it the memory that votes and acknowledged entries were lost (Raft §5.2, §5.4).
+  if (raftLog.damaged.has(groupId)) throw new ReplicaDataLostError(groupId, 'its part of the Raft log is damaged');
   const log = raftLog.group(groupId);
   if (log === undefined) {
     if (bootstrap === undefined ? applied.index > 0 : applied.index > bootstrap.index) {
