@@ -38,6 +38,7 @@ export class BatchStream {
   private blocked = false;
   private paused = false;
   private closed = false;
+  private ending = false;
 
   constructor(service: KvService, runtime: Pick<Runtime, 'nextTurn'>, stream: FrameStream) {
     this.service = service;
@@ -73,7 +74,13 @@ export class BatchStream {
     this.flush();
   }
 
-  /** The client has ended or gone: results that are still to come are dropped. */
+  /** The client sends no more; it still gets the answers to what it has sent. */
+  clientEnded(): void {
+    this.ending = true;
+    this.maybeEnd();
+  }
+
+  /** The client is gone: results that are still to come are dropped. */
   close(): void {
     this.closed = true;
     this.results = [];
@@ -100,10 +107,17 @@ export class BatchStream {
     while (this.results.length > 0 && !this.blocked && !this.closed) {
       this.blocked = !this.stream.write(encodeBatchResponse(this.takeFrame()));
     }
+    this.maybeEnd();
     if (this.paused && this.resultBytes <= streamReplyBytesMax / 2) {
       this.paused = false;
       this.stream.resume();
     }
+  }
+
+  private maybeEnd(): void {
+    if (!this.ending || this.closed || this.load.ops > 0 || this.results.length > 0) return;
+    this.closed = true;
+    this.stream.end(null);
   }
 
   /** Results of one frame: at least one, and no more than its bounds hold. */

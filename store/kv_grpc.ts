@@ -95,11 +95,7 @@ function batchHandler(service: KvService, runtime: Runtime): (call: ServerDuplex
     });
     call.on('data', (frame: Buffer) => stream.frame(frame));
     call.on('drain', () => stream.drained());
-    // The client's end: what is in flight is answered no more, as the client has stopped waiting.
-    call.on('end', () => {
-      stream.close();
-      call.end();
-    });
+    call.on('end', () => stream.clientEnded());
     call.on('cancelled', () => stream.close());
     call.on('error', () => stream.close());
   };

@@ -42,8 +42,14 @@ import { Forwarder } from './forwarder.js';
 import type { Reply } from './kv_call.js';
 import { KvCall, newKvCounters } from './kv_call.js';
 import { checkKeys, checkWrite } from './kv_checks.js';
-import { busyRetryAfterMs, epochShardsMax, opTimeoutDefaultMs, opTimeoutMaxMs } from './limits.js';
-import { ReadGatherer } from './read_gatherer.js';
+import {
+  busyRetryAfterMs,
+  engineBacklogBytesMax,
+  epochShardsMax,
+  opTimeoutDefaultMs,
+  opTimeoutMaxMs,
+} from './limits.js';
+import { engineReadError, ReadGatherer } from './read_gatherer.js';
 import type { Replicas } from './replicas.js';
 import { scanShard } from './scan.js';
 import type { ShardStateMachine } from './shard_state_machine.js';
@@ -312,7 +318,11 @@ export class KvService {
           if (unchanged()) call.settle(ResultKind.rows, encodeRowsResult(result));
           else call.fail(this.epochError(machine));
         },
-        (error: unknown) => this.fail(error),
+        (error: unknown) => {
+          const typed = engineReadError(error);
+          if (typed === null) this.fail(error);
+          else call.fail(typed);
+        },
       );
     });
   }
@@ -352,6 +362,9 @@ export class KvService {
   }
 
   private checkSpace(command: WriteCommand): TypedError | null {
+    if (this.engine.writeBacklogBytes > engineBacklogBytesMax) {
+      return serverIsBusy('engine_write_backlog', busyRetryAfterMs);
+    }
     if (!this.diskFull || command.mutations.every((m) => m.kind === 'delete')) return null;
     return diskFull(this.storeId);
   }

@@ -1,5 +1,13 @@
 import { assert } from '../src/base/assert.js';
-import { commandBytesMax, frameBytesMax, keyBytesMax, scanBytesMax, valueBytesMax } from '../src/base/limits.js';
+import {
+  commandBytesMax,
+  commandOpsMax,
+  frameBytesMax,
+  keyBytesMax,
+  scanBytesMax,
+  valueBytesMax,
+} from '../src/base/limits.js';
+import { getManyKeysMax, writeBacklogBytesMax } from '../src/engine/limits.js';
 
 /** Limits of the store server. What happens past each is in the tests named store/limits and beside its part. */
 
@@ -22,6 +30,8 @@ export const shardBytesMax = 64 * 1024 * 1024;
 export const storeOpsMax = 131_072;
 /** Bytes of operations in flight per store. With the shards' logs and caches it fits a small machine. */
 export const storeBytesMax = 256 * 1024 * 1024;
+/** Bytes on their way to the engine past which writes are refused: it is stalled, and fails for good at a larger backlog. */
+export const engineBacklogBytesMax = 256 * 1024 * 1024;
 /** What an operation counts for beyond its own bytes: its bookkeeping. */
 export const opOverheadBytes = 256;
 /** How long a client should wait after a refusal. About what it takes to work a full queue off. */
@@ -53,15 +63,42 @@ export const snapshotPageRowsMax = 1_024;
 /** How long an accepted snapshot offer keeps its range for itself before the snapshot is there, milliseconds. */
 export const snapshotClaimMs = 30_000;
 
+/** The shortest and the longest pause between rounds over the placement members, milliseconds. */
+export const placementBackoffMinMs = 100;
+export const placementBackoffMaxMs = 2_000;
+/** Time that a call to a placement member may take, milliseconds. A member that leads answers within an election. */
+export const placementCallTimeoutMs = 3_000;
+/** How long changes of shards gather before they are reported, milliseconds. */
+export const reportDelayMs = 50;
+/** How long a replica may be without a leader before the store asks whether it is still a member, milliseconds. */
+export const staleReplicaMs = 10_000;
+/** Stale replicas that are asked about at a time; the others wait for the next look. */
+export const staleQuestionsMax = 32;
+/** Time that a replica must have been silent before it is reported as down, milliseconds: two elections. */
+export const replicaDownMs = 4_000;
+/** Entries that a replica may be behind before it is reported as pending. */
+export const pendingEntries = 1_024;
+/** Led shards whose replicas' progress is looked at per report. */
+export const progressShardsMax = 4_096;
 /** Shard reports of one frame to the placement service. */
 export const sessionFrameShardsMax = 512;
-/** Shards that one turn of the size refresher looks at. */
+/** Rows of one page while a store starts. */
+export const loadPageRowsMax = 4_096;
+/** Replicas that are started at a time. Their logs' records share syncs. */
+export const startingGroupsMax = 512;
+/** How often the sizes of led shards are refreshed, milliseconds, and ... */
+export const sizeRefreshMs = 1_000;
+/** ... of how many shards at a time. */
 export const sizeRefreshShardsMax = 32;
-/** Rows that a split in the middle samples to find its key. */
-export const splitSamplePagesMax = 64;
+/** Keys of one page while a split looks for the middle of its shard. */
+export const splitPageRowsMax = 4_096;
+/** Keys kept as samples of the shard; when there are more, every other one is dropped. */
+export const splitSamplesMax = 4_096;
 
 assert(commandBytesMax + opOverheadBytes <= shardBytesMax, 'the largest command fits the bounds of a shard');
 assert(shardBytesMax <= storeBytesMax, 'one shard fits the bounds of the store');
 assert(streamBytesMax >= commandBytesMax, 'the largest command fits the bounds of a stream');
+assert(engineBacklogBytesMax <= writeBacklogBytesMax / 2, 'writes are refused well before the engine gives up');
+assert(commandOpsMax <= getManyKeysMax, 'the keys of one read fit one call of the engine');
 assert(valueBytesMax + keyBytesMax < replyBytesMax + frameBytesMax, 'one result always fits a reply frame');
 assert(scanBytesMax < streamReplyBytesMax, 'one scan page does not stop a stream by itself');

@@ -1,6 +1,8 @@
-import { keyNotInShard, notLeader, serverIsBusy, shardNotFound } from '../src/base/wire_errors.js';
+import { invalidArgument, keyNotInShard, notLeader, serverIsBusy, shardNotFound } from '../src/base/wire_errors.js';
 import type { TypedError } from '../src/base/wire_errors.js';
 import type { Engine } from '../src/engine/engine.js';
+import { EngineError } from '../src/engine/engine_error.js';
+import { getManyKeysMax } from '../src/engine/limits.js';
 import type { Group, ReadFailure } from '../src/multiraft/host.js';
 import type { KvCall } from './kv_call.js';
 import { busyRetryAfterMs } from './limits.js';
@@ -82,20 +84,57 @@ export class ReadGatherer {
   private fetch(): void {
     const { ready } = this;
     this.ready = [];
-    const keys: Buffer[] = [];
-    for (const read of ready) for (const key of read.engineKeys) keys.push(key);
+    let group: ShardRead[] = [];
+    let keys = 0;
+    for (const read of ready) {
+      if (keys > 0 && keys + read.engineKeys.length > getManyKeysMax) {
+        this.fetchTogether(group);
+        group = [];
+        keys = 0;
+      }
+      group.push(read);
+      keys += read.engineKeys.length;
+    }
+    this.fetchTogether(group);
+  }
+
+  private fetchTogether(reads: readonly ShardRead[]): void {
+    const keys = reads.flatMap((read) => read.engineKeys);
     this.engine.getMany(keys).then(
       (values) => {
         let at = 0;
-        for (const read of ready) {
+        for (const read of reads) {
           const from = at;
           at += read.engineKeys.length;
           read.finish(values.slice(from, at));
         }
       },
-      (error: unknown) => this.fatal(error instanceof Error ? error : new Error(String(error))),
+      (error: unknown) => this.failed(reads, error),
     );
   }
+
+  private failed(reads: readonly ShardRead[], error: unknown): void {
+    const first = reads[0];
+    if (error instanceof EngineError && error.code === 'tooLarge' && first !== undefined) {
+      // Together they are too large: one by one most of them are not.
+      if (reads.length > 1) for (const read of reads) this.fetchTogether([read]);
+      else
+        first.call.fail(
+          invalidArgument('keys', 'RESULT_TOO_LARGE', 'the values do not fit one reply: ask for fewer keys'),
+        );
+      return;
+    }
+    const typed = engineReadError(error);
+    if (typed === null) this.fatal(error instanceof Error ? error : new Error(String(error)));
+    else for (const read of reads) read.call.fail(typed);
+  }
+}
+
+/** The answer to a read that the engine refused; null: the engine has failed. */
+export function engineReadError(error: unknown): TypedError | null {
+  if (!(error instanceof EngineError)) return null;
+  if (error.code === 'busy') return serverIsBusy('engine_reads', busyRetryAfterMs);
+  return error.code === 'closed' ? serverIsBusy('stopping', busyRetryAfterMs) : null;
 }
 
 function readError(machine: ShardStateMachine, group: Group, failure: ReadFailure): TypedError {

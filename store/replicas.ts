@@ -4,8 +4,10 @@ import type { Runtime } from '../src/base/runtime.js';
 import type { Engine } from '../src/engine/engine.js';
 import { replicaKey } from '../src/engine/keys.js';
 import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
+import type { Epoch } from '../src/gen/skerry/v1/meta.js';
 import { Shard } from '../src/gen/skerry/v1/meta.js';
 import type { Group, GroupSpec, MultiRaft } from '../src/multiraft/host.js';
+import { ReplicaDataLostError } from '../src/multiraft/prepare_log.js';
 import type { Message } from '../src/raft/message.js';
 import { MsgType } from '../src/raft/message.js';
 import type { SnapshotHeadInfo } from '../src/transport/transport.js';
@@ -45,6 +47,8 @@ type Entry =
   | { readonly kind: 'arriving'; readonly replicaId: number }
   /** Taken by a replica whose peer is about to be started. */
   | { readonly kind: 'reserved'; readonly replicaId: number }
+  /** Its log lost entries that it had acknowledged: it must neither vote nor serve, only be replaced. */
+  | { readonly kind: 'lost'; readonly replicaId: number; readonly machine: ShardStateMachine }
   | { readonly kind: 'tombstone'; readonly replicaId: number };
 
 interface Arrival {
@@ -60,6 +64,8 @@ export interface ReplicasOptions {
   readonly runtime: Runtime;
   readonly logger: Logger;
   readonly events: ReplicaEvents;
+  /** Makes the Raft log forget a group that has no peer. */
+  readonly dropLog: (shardId: number) => Promise<void>;
 }
 
 /** A shard that could not be created here. */
@@ -75,6 +81,7 @@ export class Replicas implements ShardHost {
   private readonly runtime: Runtime;
   private readonly logger: Logger;
   private readonly events: ReplicaEvents;
+  private readonly dropLog: (shardId: number) => Promise<void>;
   private readonly entries = new Map<number, Entry>();
   private readonly claims: RangeClaims;
   private multi: MultiRaft | null = null;
@@ -87,6 +94,7 @@ export class Replicas implements ShardHost {
     this.runtime = options.runtime;
     this.logger = options.logger;
     this.events = options.events;
+    this.dropLog = options.dropLog;
     this.claims = new RangeClaims(options.runtime);
   }
 
@@ -111,15 +119,24 @@ export class Replicas implements ShardHost {
     return this.multi?.group(shardId);
   }
 
-  /** Shards without a leader for at least this long. */
-  leaderless(forMs: number): ShardStateMachine[] {
+  /** Replicas without a leader for at least this long, and those that cannot run. */
+  leaderless(forMs: number): { readonly shardId: number; readonly replicaId: number }[] {
     const before = this.runtime.nowMs() - forMs;
-    const found: ShardStateMachine[] = [];
-    for (const entry of this.entries.values()) {
+    const found: { readonly shardId: number; readonly replicaId: number }[] = [];
+    for (const [shardId, entry] of this.entries) {
+      const { replicaId } = entry;
+      if (entry.kind === 'lost') found.push({ shardId, replicaId });
       if (entry.kind !== 'running' || entry.machine.phase === 'removed') continue;
-      if (entry.leaderlessSinceMs !== null && entry.leaderlessSinceMs <= before) found.push(entry.machine);
+      if (entry.leaderlessSinceMs !== null && entry.leaderlessSinceMs <= before) found.push({ shardId, replicaId });
     }
     return found;
+  }
+
+  /** The epoch that a replica here knows; null: it is not here (any more). */
+  epochHeld(shardId: number, replicaId: number): Epoch | null {
+    const entry = this.entries.get(shardId);
+    if ((entry?.kind !== 'running' && entry?.kind !== 'lost') || entry.replicaId !== replicaId) return null;
+    return epochOf(entry.machine.shard);
   }
 
   /** Notes a tombstone found on disk. */
@@ -133,7 +150,13 @@ export class Replicas implements ShardHost {
     this.entries.set(shardId, { kind: 'running', replicaId, machine, leaderlessSinceMs: this.runtime.nowMs() });
     if (machine.phase !== 'uninitialized') this.ranges.set(machine.shard);
     const spec = this.specOf(machine);
-    await this.host().addGroup({ ...spec, ...extra });
+    try {
+      await this.host().addGroup({ ...spec, ...extra });
+    } catch (error) {
+      if (!(error instanceof ReplicaDataLostError)) throw error;
+      this.logger.error({ shardId, replicaId, err: error }, 'a replica has lost data and is not started');
+      this.entries.set(shardId, { kind: 'lost', replicaId, machine });
+    }
     this.events.changed(shardId);
   }
 
@@ -199,7 +222,7 @@ export class Replicas implements ShardHost {
    */
   async destroy(shardId: number, replicaId: number): Promise<boolean> {
     const entry = this.entries.get(shardId);
-    if (entry?.kind !== 'running' || entry.replicaId !== replicaId) return false;
+    if ((entry?.kind !== 'running' && entry?.kind !== 'lost') || entry.replicaId !== replicaId) return false;
     const { machine } = entry;
     // An installation would go on writing; whoever wants the replica gone asks again.
     if (machine.phase === 'removed' || machine.phase === 'installing') return false;
@@ -208,7 +231,8 @@ export class Replicas implements ShardHost {
     this.ranges.delete(shardId);
     this.logger.info({ shardId, replicaId }, 'destroying a replica that is no longer a member');
     await this.writeTombstone(machine, initialized);
-    await this.host().removeGroup(shardId);
+    if (entry.kind === 'lost') await this.dropLog(shardId);
+    else await this.host().removeGroup(shardId);
     this.entries.set(shardId, { kind: 'tombstone', replicaId });
     this.claims.release(shardId);
     this.events.changed(shardId);
@@ -282,6 +306,12 @@ export class Replicas implements ShardHost {
     const fromLeader =
       message.type === MsgType.MsgApp || message.type === MsgType.MsgHeartbeat || message.type === MsgType.MsgSnap;
     const present = this.entries.get(groupId);
+    const older = present !== undefined && present.kind !== 'tombstone' && present.replicaId < message.to;
+    if (fromLeader && older) {
+      // A store has one replica of a shard at a time: a later one in use means that ours was removed.
+      void this.destroy(groupId, present.replicaId).catch((error: unknown) => this.fail(error));
+      return null;
+    }
     const wanted = present === undefined || (present.kind === 'tombstone' && present.replicaId < message.to);
     if (!fromLeader || !wanted || message.to === 0) return null;
     const entry: Entry = { kind: 'arriving', replicaId: message.to };

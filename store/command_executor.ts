@@ -1,0 +1,174 @@
+import type { TypedError } from '../src/base/wire_errors.js';
+import {
+  epochNotMatch,
+  failedPrecondition,
+  invalidArgument,
+  notLeader,
+  shardNotFound,
+  undetermined,
+} from '../src/base/wire_errors.js';
+import { AdminCommand, ConfChangeContext } from '../src/gen/skerry/v1/kv.js';
+import type { Replica, Shard } from '../src/gen/skerry/v1/meta.js';
+import { ReplicaRole } from '../src/gen/skerry/v1/meta.js';
+import type {
+  ChangeReplicas,
+  CreateShards,
+  DestroyReplica,
+  ReplicaChange,
+  SplitShard,
+  StoreCommand,
+  TransferLeader,
+} from '../src/gen/skerry/v1/placement.js';
+import type { Group, ProposalOutcome } from '../src/multiraft/host.js';
+import type { ConfChange } from '../src/raft/conf_change.js';
+import { ConfChangeTransition, ConfChangeType } from '../src/raft/conf_change.js';
+import { acceptableChange, epochOf, isJoint, sameEpoch } from './descriptor.js';
+import { isSplitKey, middleKey } from './middle_key.js';
+import type { Replicas } from './replicas.js';
+import type { ShardStateMachine } from './shard_state_machine.js';
+import { splitShard } from './split.js';
+import type { WriteOutcome } from './write_outcome.js';
+
+/**
+ * Carries out what placement asks of this store. Every command may come twice: what is done already is
+ * no failure where that can be told, and fails by its epoch where it cannot.
+ */
+export class CommandExecutor {
+  private readonly replicas: Replicas;
+
+  constructor(replicas: Replicas) {
+    this.replicas = replicas;
+  }
+
+  /** null: done. Rejects only when the store itself has failed. */
+  async execute({ command }: StoreCommand): Promise<TypedError | null> {
+    switch (command?.$case) {
+      case 'createShards':
+        return this.createShards(command.value);
+      case 'changeReplicas':
+        return this.changeReplicas(command.value);
+      case 'transferLeader':
+        return this.transferLeader(command.value);
+      case 'splitShard':
+        return this.splitShard(command.value);
+      case 'destroyReplica':
+        return this.destroyReplica(command.value);
+      case undefined:
+        return invalidArgument('command', 'UNKNOWN_COMMAND', 'a command that this version does not know');
+    }
+  }
+
+  private async createShards({ shards, firstLeaders }: CreateShards): Promise<TypedError | null> {
+    const wanted = shards.map((shard, at) => {
+      const own = shard.replicas.find((r) => r.storeId === this.replicas.storeId);
+      return { shard, campaign: own !== undefined && own.replicaId === firstLeaders[at] };
+    });
+    const failures = await this.replicas.create(wanted);
+    const first = failures[0];
+    return first === undefined ? null : failedPrecondition(first.reason, `shard ${first.shardId}: ${first.reason}`);
+  }
+
+  private async changeReplicas({ shardId, epoch, changes, joint }: ChangeReplicas): Promise<TypedError | null> {
+    const led = this.led(shardId);
+    if ('error' in led) return led.error;
+    const { machine, group } = led;
+    if (!sameEpoch(machine.shard.epoch, epoch)) return epochNotMatch([machine.shard]);
+    const change = confChangeOf(machine.shard, changes, joint);
+    if (!acceptableChange(machine.shard, change)) {
+      const reason = isJoint(machine.shard) ? 'JOINT_STATE' : 'CHANGE_NOT_ACCEPTABLE';
+      return failedPrecondition(reason, `shard ${shardId} cannot make this membership change`);
+    }
+    const outcome = await new Promise<ProposalOutcome>((resolve) => group.proposeConfChange(change, resolve));
+    return proposalError(machine, group, outcome);
+  }
+
+  private transferLeader({ shardId, toReplicaId }: TransferLeader): TypedError | null {
+    const led = this.led(shardId);
+    if ('error' in led) return led.error;
+    const { machine, group } = led;
+    if (toReplicaId === machine.replicaId) return null;
+    if (machine.hostOf(toReplicaId) === 0)
+      return failedPrecondition('NOT_A_MEMBER', `replica ${toReplicaId} is no member`);
+    group.transferLeader(toReplicaId);
+    return null;
+  }
+
+  private async splitShard({ shardId, epoch, splitKey, into }: SplitShard): Promise<TypedError | null> {
+    const led = this.led(shardId);
+    if ('error' in led) return led.error;
+    const { machine, group } = led;
+    if (!sameEpoch(machine.shard.epoch, epoch)) return epochNotMatch([machine.shard]);
+    const { shard } = machine;
+    const key = splitKey.length > 0 ? Buffer.from(splitKey) : await middleKey(this.replicas.engine, shard);
+    if (key === null) return failedPrecondition('TOO_FEW_KEYS', `shard ${shardId} has too few keys to find a middle`);
+    if (!isSplitKey(shard, key)) return invalidArgument('split_key', 'SPLIT_KEY', 'no boundary inside of the shard');
+    const replicas = shard.replicas.map((old, at) => ({ ...old, replicaId: into?.replicaIds[at] ?? 0 }));
+    const command = { epoch, splitKey: key, newShard: { ...shard, shardId: into?.shardId ?? 0, replicas } };
+    const dryRun = splitShard(shard, command);
+    if (dryRun.kind === 'refused') return failedPrecondition(`SPLIT_${dryRun.reason.toUpperCase()}`);
+    const bytes = Buffer.from(AdminCommand.encode({ command: { $case: 'split', value: command } }).finish());
+    const outcome = await new Promise<ProposalOutcome>((resolve) => group.propose(2, bytes, resolve));
+    return proposalError(machine, group, outcome);
+  }
+
+  private async destroyReplica({ shardId, replicaId, epoch }: DestroyReplica): Promise<TypedError | null> {
+    const machine = this.replicas.machine(shardId);
+    if (machine === undefined || machine.replicaId !== replicaId) return null;
+    if (epochOf(machine.shard).confVer > (epoch?.confVer ?? 0)) return epochNotMatch([machine.shard]);
+    const done = await this.replicas.destroy(shardId, replicaId);
+    return done ? null : failedPrecondition('REPLICA_BUSY', `replica ${replicaId} cannot be destroyed right now`);
+  }
+
+  private led(shardId: number): { machine: ShardStateMachine; group: Group } | { error: TypedError } {
+    const machine = this.replicas.machine(shardId);
+    const group = this.replicas.group(shardId);
+    if (machine?.phase !== 'normal' || group === undefined) return { error: shardNotFound(shardId) };
+    if (!group.isLeader()) return { error: leaderError(machine, group, group.leaderId()) };
+    return { machine, group };
+  }
+}
+
+function confChangeOf(shard: Shard, changes: readonly ReplicaChange[], joint: boolean): ConfChange {
+  const replicas: Replica[] = changes
+    .filter((change) => change.role !== ReplicaRole.UNSPECIFIED)
+    .map(({ replicaId, storeId, role }) => ({ replicaId, storeId, role }));
+  const context = Buffer.from(ConfChangeContext.encode({ epoch: shard.epoch, replicas }).finish());
+  return {
+    transition: joint && changes.length > 0 ? ConfChangeTransition.JointExplicit : ConfChangeTransition.Auto,
+    changes: changes.map(({ replicaId, role }) => ({ replicaId, type: changeType(role) })),
+    context,
+  };
+}
+
+function changeType(role: ReplicaRole): ConfChangeType {
+  if (role === ReplicaRole.UNSPECIFIED) return ConfChangeType.RemoveNode;
+  return role === ReplicaRole.LEARNER ? ConfChangeType.AddLearnerNode : ConfChangeType.AddNode;
+}
+
+function leaderError(machine: ShardStateMachine, group: Group, leaderId: number): TypedError {
+  const storeId = machine.hostOf(leaderId);
+  return notLeader(machine.shardId, { replicaId: storeId === 0 ? 0 : leaderId, storeId }, group.term());
+}
+
+function proposalError(machine: ShardStateMachine, group: Group, outcome: ProposalOutcome): TypedError | null {
+  switch (outcome.status) {
+    case 'applied': {
+      const result = outcome.result as WriteOutcome;
+      return result.kind === 'split' || result.kind === 'changed' ? null : epochNotMatch([machine.shard]);
+    }
+    case 'undetermined':
+      return undetermined(machine.shardId, machine.hostOf(outcome.leaderId));
+    case 'dropped':
+      switch (outcome.reason) {
+        case 'notLeader':
+        case 'stopped':
+          return leaderError(machine, group, outcome.leaderId);
+        case 'rejected':
+          return epochNotMatch([machine.shard]);
+        case 'busy':
+        case 'transferring':
+        case 'confChangePending':
+          return failedPrecondition(`PROPOSAL_${outcome.reason.toUpperCase()}`);
+      }
+  }
+}

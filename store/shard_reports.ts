@@ -1,0 +1,161 @@
+import type { Runtime } from '../src/base/runtime.js';
+import type { HeldReplica, ReplicaProgress, ShardReport } from '../src/gen/skerry/v1/placement.js';
+import type { Group, GroupStatus } from '../src/multiraft/host.js';
+import { pendingEntries, progressShardsMax, replicaDownMs } from './limits.js';
+import type { Replicas } from './replicas.js';
+import type { ShardStateMachine } from './shard_state_machine.js';
+
+/** How much a size must change to be worth a report. */
+const sizeChangeRatio = 0.1;
+const sizeChangeBytes = 1024 * 1024;
+const sizeChangeKeys = 1_000;
+
+export interface ShardSize {
+  readonly bytes: number;
+  readonly keys: number;
+}
+
+/** Changes for one frame. */
+export interface ReportDelta {
+  readonly shards: ShardReport[];
+  readonly noLongerLed: number[];
+}
+
+/**
+ * What the placement service should hear about shards: each led shard once per session, and then only
+ * when its descriptor, term, a replica's health or its size changed. Match indexes ride along; alone they are no news.
+ */
+export class ShardReports {
+  private readonly replicas: Replicas;
+  private readonly runtime: Pick<Runtime, 'nowMs'>;
+  private readonly dirty = new Set<number>();
+  /** What was reported last, by led shard. */
+  private readonly reported = new Map<number, string>();
+  private readonly sizes = new Map<number, ShardSize>();
+  private readonly reportedSizes = new Map<number, ShardSize>();
+  /** Since when a replica has been silent, by replica id. */
+  private readonly silentSinceMs = new Map<number, number>();
+  private cursor: IterableIterator<ShardStateMachine> | null = null;
+
+  constructor(replicas: Replicas, runtime: Pick<Runtime, 'nowMs'>) {
+    this.replicas = replicas;
+    this.runtime = runtime;
+  }
+
+  /** True when there is something to look at. */
+  get pending(): boolean {
+    return this.dirty.size > 0;
+  }
+
+  changed(shardId: number): void {
+    this.dirty.add(shardId);
+  }
+
+  setSize(shardId: number, size: ShardSize): void {
+    this.sizes.set(shardId, size);
+    const known = this.reportedSizes.get(shardId);
+    if (known === undefined || changedMuch(known, size)) this.dirty.add(shardId);
+  }
+
+  /** A new session knows nothing: everything led here is news again. */
+  reset(): void {
+    this.reported.clear();
+    this.reportedSizes.clear();
+    for (const machine of this.replicas.machines()) this.dirty.add(machine.shardId);
+  }
+
+  /** Every replica on disk, for the first frames of a session. */
+  held(): HeldReplica[] {
+    return [...this.replicas.machines()].map((machine) => ({
+      shardId: machine.shardId,
+      replicaId: machine.replicaId,
+      epoch: machine.shard.epoch ?? { confVer: 0, version: 0 },
+    }));
+  }
+
+  /** Looks at the progress of led shards, a slice at a time, and marks those with a replica whose health changed. */
+  lookAtProgress(): void {
+    this.cursor ??= this.replicas.machines();
+    for (let looked = 0; looked < progressShardsMax; looked++) {
+      const next = this.cursor.next();
+      if (next.done === true) {
+        this.cursor = null;
+        return;
+      }
+      const { shardId } = next.value;
+      const group = this.replicas.group(shardId);
+      if (group?.isLeader() !== true) continue;
+      if (this.reported.get(shardId) !== fingerprint(this.report(next.value, group))) this.dirty.add(shardId);
+    }
+  }
+
+  /** The changes since the last call, at most `limit` shards; what is left stays pending. */
+  take(limit: number): ReportDelta {
+    const delta: ReportDelta = { shards: [], noLongerLed: [] };
+    for (const shardId of this.dirty) {
+      if (delta.shards.length + delta.noLongerLed.length >= limit) break;
+      this.dirty.delete(shardId);
+      const machine = this.replicas.machine(shardId);
+      const group = this.replicas.group(shardId);
+      if (machine?.phase === 'normal' && group?.isLeader() === true) {
+        const report = this.report(machine, group);
+        const print = fingerprint(report);
+        const size = this.sizes.get(shardId);
+        const known = this.reportedSizes.get(shardId);
+        const resized = size !== undefined && (known === undefined || changedMuch(known, size));
+        if (this.reported.get(shardId) === print && !resized) continue;
+        this.reported.set(shardId, print);
+        if (size !== undefined) this.reportedSizes.set(shardId, size);
+        delta.shards.push(report);
+      } else {
+        if (machine === undefined) this.sizes.delete(shardId);
+        this.reportedSizes.delete(shardId);
+        if (this.reported.delete(shardId)) delta.noLongerLed.push(shardId);
+      }
+    }
+    return delta;
+  }
+
+  private report(machine: ShardStateMachine, group: Group): ShardReport {
+    const status = group.status();
+    const size = this.sizes.get(machine.shardId);
+    return {
+      shard: machine.shard,
+      leaderReplicaId: machine.replicaId,
+      term: status.term,
+      progress: this.progressOf(status),
+      approximateBytes: size?.bytes ?? 0,
+      approximateKeys: size?.keys ?? 0,
+    };
+  }
+
+  private progressOf(status: GroupStatus): ReplicaProgress[] {
+    const nowMs = this.runtime.nowMs();
+    return status.progress.map(({ replicaId, match, state, recentActive }) => {
+      const active = recentActive || replicaId === status.replicaId;
+      // The core forgets who was active once per election timeout; only lasting silence counts.
+      if (active) this.silentSinceMs.delete(replicaId);
+      else if (!this.silentSinceMs.has(replicaId)) this.silentSinceMs.set(replicaId, nowMs);
+      const silentSinceMs = this.silentSinceMs.get(replicaId);
+      const behind = status.lastIndex - match > pendingEntries;
+      return {
+        replicaId,
+        down: silentSinceMs !== undefined && nowMs - silentSinceMs >= replicaDownMs,
+        pending: match === 0 || state === 'snapshot' || behind,
+        matchIndex: match,
+      };
+    });
+  }
+}
+
+function fingerprint(report: ShardReport): string {
+  const { shard, term, progress } = report;
+  const health = progress.map((p) => `${p.replicaId}${p.down ? 'd' : ''}${p.pending ? 'p' : ''}`).join();
+  return `${shard?.epoch?.confVer ?? 0}.${shard?.epoch?.version ?? 0} ${term} ${health}`;
+}
+
+function changedMuch(known: ShardSize, now: ShardSize): boolean {
+  const moved = (a: number, b: number, least: number): boolean =>
+    Math.abs(a - b) > Math.max(least, sizeChangeRatio * Math.max(a, b));
+  return moved(known.bytes, now.bytes, sizeChangeBytes) || moved(known.keys, now.keys, sizeChangeKeys);
+}

@@ -1,0 +1,68 @@
+import type { Logger } from '../src/base/logger.js';
+import type { Runtime, TimerHandle } from '../src/base/runtime.js';
+import { placementCallTimeoutMs, staleQuestionsMax, staleReplicaMs } from './limits.js';
+import type { PlacementConnector } from './placement_connector.js';
+import type { PlacementMembers } from './placement_members.js';
+import type { Replicas } from './replicas.js';
+
+/**
+ * Replicas that were removed from their group while they could not hear of it: nobody leads them, and
+ * their votes are not wanted. After a while without a leader, or at once when a peer says so, the store asks placement and destroys the replica when
+ * it is no member at a later epoch than its own. No answer, or an unknown shard, changes nothing.
+ */
+export interface StaleReplicasOptions {
+  readonly clusterId: number;
+  readonly replicas: Replicas;
+  readonly members: PlacementMembers;
+  readonly connector: PlacementConnector;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+  fatal(error: Error): void;
+}
+
+export class StaleReplicas {
+  private readonly options: StaleReplicasOptions;
+  private readonly asking = new Set<number>();
+  private timer: TimerHandle | null = null;
+
+  constructor(options: StaleReplicasOptions) {
+    this.options = options;
+  }
+
+  start(): void {
+    this.timer = this.options.runtime.every(staleReplicaMs / 4, () => {
+      for (const { shardId, replicaId } of this.options.replicas.leaderless(staleReplicaMs))
+        this.ask(shardId, replicaId);
+    });
+  }
+
+  stop(): void {
+    this.timer?.cancel();
+    this.timer = null;
+  }
+
+  /** Asks whether a replica is still a member; past the limit of questions it waits for the next look. */
+  ask(shardId: number, replicaId: number): void {
+    if (this.timer === null || this.asking.has(shardId) || this.asking.size >= staleQuestionsMax) return;
+    this.asking.add(shardId);
+    this.check(shardId, replicaId)
+      .catch((error: unknown) => this.options.fatal(error instanceof Error ? error : new Error(String(error))))
+      .finally(() => this.asking.delete(shardId));
+  }
+
+  private async check(shardId: number, replicaId: number): Promise<void> {
+    const { clusterId, replicas, members, connector, logger } = this.options;
+    let shard;
+    try {
+      const request = { clusterId, shardId };
+      shard = (await connector.getShardById(members.current(), request, placementCallTimeoutMs)).route?.shard;
+    } catch (error) {
+      logger.debug({ shardId, err: error }, 'placement does not answer about a shard without a leader');
+      return;
+    }
+    if (shard === undefined || shard.replicas.some((r) => r.replicaId === replicaId)) return;
+    const own = replicas.epochHeld(shardId, replicaId);
+    if (own === null || (shard.epoch?.confVer ?? 0) <= own.confVer) return;
+    await replicas.destroy(shardId, replicaId);
+  }
+}
