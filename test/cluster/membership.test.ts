@@ -1,0 +1,129 @@
+import t from 'tap';
+import { SkerryClient } from '../../src/client/index.js';
+import { RegisterLoad } from './register_load.js';
+import { clusterFor, eventually, shardId, shardsOf, storesOf } from './support.js';
+
+t.test('replicas are added, moved and removed under load, and a fourth store takes its share', async (t) => {
+  const cluster = await clusterFor(t);
+  await cluster.createKeyspace('default', { shards: 16 });
+  const client = await SkerryClient.connect({ placement: cluster.placement });
+  t.teardown(() => client.close());
+  const load = new RegisterLoad(client, 'move', 40);
+  load.start();
+  await load.ackedMore(300);
+
+  const fourth = await cluster.addStore();
+  const fourthId = fourth.ready.storeId ?? 0;
+  await cluster.withAdmin(async (admin) => {
+    await t.test('the balancer moves replicas to the new store until all hold about as many', async (t) => {
+      const counts = await eventually(
+        'replicas are even',
+        async () => {
+          const held = new Map<number, number>();
+          const shards = await shardsOf(admin, 'default');
+          for (const shard of shards) for (const id of storesOf(shard)) held.set(id, (held.get(id) ?? 0) + 1);
+          const whole = shards.every((shard) => storesOf(shard).length === 3);
+          const spread = Math.max(...held.values()) - Math.min(...held.values());
+          return whole && held.size === 4 && spread <= 3 ? held : null;
+        },
+        120_000,
+      );
+      t.ok((counts.get(fourthId) ?? 0) >= 10, `the fourth store holds ${counts.get(fourthId) ?? 0} of 48 replicas`);
+    });
+
+    await t.test('move-replica ends on the store asked for, and the epoch shows it', async (t) => {
+      const before = (await shardsOf(admin, 'default')).find((shard) => storesOf(shard).length === 3);
+      if (before === undefined) throw new Error('no shard with three replicas');
+      const all = cluster.stores.map((store) => store.ready.storeId ?? 0);
+      const to = all.find((id) => !storesOf(before).includes(id)) ?? 0;
+      // The hardest one to move: the leader's.
+      const from = before.route?.leaderStoreId ?? 0;
+      await admin.moveReplica({ shardId: shardId(before), fromStoreId: from, toStoreId: to, wait: true });
+      const after = await admin.getShard(shardId(before));
+      t.ok(storesOf(after).includes(to));
+      t.notOk(storesOf(after).includes(from));
+      t.ok((after.route?.shard?.epoch?.confVer ?? 0) > (before.route?.shard?.epoch?.confVer ?? 0));
+    });
+
+    await t.test('add-replica makes a fourth voter and remove-replica takes it away', async (t) => {
+      const shard = (await shardsOf(admin, 'default'))[0];
+      if (shard === undefined) throw new Error('no shard');
+      const all = cluster.stores.map((store) => store.ready.storeId ?? 0);
+      const extra = all.find((id) => !storesOf(shard).includes(id)) ?? 0;
+      await admin.addReplica({ shardId: shardId(shard), storeId: extra, learner: false, wait: true });
+      t.equal(storesOf(await admin.getShard(shardId(shard))).length, 4);
+      await admin.removeReplica({ shardId: shardId(shard), storeId: extra, wait: true });
+      t.same(storesOf(await admin.getShard(shardId(shard))), storesOf(shard));
+    });
+
+    await t.test('transfer-leader hands leadership to the store asked for', async (t) => {
+      const shard = (await shardsOf(admin, 'default')).find((s) => storesOf(s).length === 3);
+      if (shard === undefined) throw new Error('no shard');
+      const to = storesOf(shard).find((id) => id !== shard.route?.leaderStoreId) ?? 0;
+      await admin.transferLeader({ shardId: shardId(shard), storeId: to, wait: true });
+      t.equal((await admin.getShard(shardId(shard))).route?.leaderStoreId, to);
+    });
+
+    await t.test('a split makes two shards that clients follow', async (t) => {
+      const shard = (await shardsOf(admin, 'default'))[0];
+      if (shard === undefined) throw new Error('no shard');
+      await admin.splitShard({ shardId: shardId(shard), splitKey: Buffer.alloc(0), wait: true });
+      await eventually('17 shards, each with a leader', async () => {
+        const shards = await shardsOf(admin, 'default');
+        return shards.length === 17 && shards.every((s) => s.route?.leaderStoreId !== 0) ? true : null;
+      });
+      t.equal((await shardsOf(admin, 'default')).length, 17);
+    });
+
+    await t.test('a drained store ends up empty', async (t) => {
+      await load.ackedMore(200);
+      await admin.drainStore(fourthId);
+      await eventually(
+        'the drained store holds nothing',
+        async () => {
+          const shards = await shardsOf(admin, 'default');
+          return shards.every((shard) => !storesOf(shard).includes(fourthId) && storesOf(shard).length === 3)
+            ? true
+            : null;
+        },
+        120_000,
+      );
+      t.pass('every replica moved away');
+    });
+  });
+
+  await load.ackedMore(200);
+  const report = await load.stop();
+  t.same(report.violations, [], 'no read was stale and no acknowledged write is missing');
+  t.same([...report.failures], [], 'no operation failed');
+  t.comment(`${report.writes} writes, ${report.reads} reads, longest gap ${Math.round(report.longestGapMs)} ms`);
+});
+
+t.test('the replicas of a store that stays away are rebuilt elsewhere', async (t) => {
+  const cluster = await clusterFor(t, {
+    stores: 4,
+    placementFlags: ['--store-disconnect-ms', '1500', '--store-down-ms', '3000'],
+  });
+  await cluster.createKeyspace('default', { shards: 8 });
+  const client = await SkerryClient.connect({ placement: cluster.placement });
+  t.teardown(() => client.close());
+  const load = new RegisterLoad(client, 'dead', 20);
+  load.start();
+  await load.ackedMore(200);
+  const victim = cluster.stores[0];
+  const victimId = victim?.ready.storeId ?? 0;
+  await victim?.kill('SIGKILL');
+  await cluster.withAdmin((admin) =>
+    eventually(
+      'no shard counts on the dead store and all have three replicas',
+      async () => {
+        const shards = await shardsOf(admin, 'default');
+        return shards.every((s) => !storesOf(s).includes(victimId) && storesOf(s).length === 3) ? true : null;
+      },
+      120_000,
+    ),
+  );
+  const report = await load.stop();
+  t.same(report.violations, []);
+  t.same([...report.failures], []);
+});
