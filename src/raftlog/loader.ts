@@ -20,7 +20,7 @@ function endOf(wanted: WantedEntry): number {
   return wanted.address + entryHeaderBytes + wanted.length;
 }
 
-/** Splits wanted entries, ascending by address, into runs that one read each serves. */
+/** Splits wanted entries into runs that one read each serves. Moved entries may lie anywhere: a step back starts a run. */
 export function planReads(wanted: readonly WantedEntry[], table: SegmentTable): WantedEntry[][] {
   const runs: WantedEntry[][] = [];
   let run: WantedEntry[] = [];
@@ -30,6 +30,7 @@ export function planReads(wanted: readonly WantedEntry[], table: SegmentTable): 
     const joins =
       first !== undefined &&
       last !== undefined &&
+      next.address >= endOf(last) &&
       next.address - endOf(last) <= readGapBytesMax &&
       endOf(next) - first.address <= readBytesMax &&
       table.find(next.address) === table.find(first.address);

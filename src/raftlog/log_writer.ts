@@ -266,9 +266,10 @@ export class LogWriter {
 
   /** Goes on to the batch's segment: the next segment is durable before the seal that calls for it is written. */
   private async roll(batch: OpenBatch): Promise<void> {
-    const list = this.table.list;
-    for (let i = list.indexOf(this.written); this.written !== batch.segment; i++) {
-      const next = must(list[i + 1], 'segment behind the current one');
+    while (this.written !== batch.segment) {
+      // Looked up anew each time: the collector takes segments off the front meanwhile.
+      const list = this.table.list;
+      const next = must(list[list.indexOf(this.written) + 1], 'segment behind the current one');
       await next.ready;
       const seal = this.bareFrame(FrameKind.seal, batch.sequence);
       await this.written.openFile().write([seal], this.written.tail);

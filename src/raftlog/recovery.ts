@@ -53,6 +53,8 @@ export interface RecoveryOptions {
 export async function recover(o: RecoveryOptions): Promise<Recovered> {
   await o.disk.makeDirectory(o.directory);
   const names = await o.disk.list(o.directory);
+  // A killed process may have renamed without syncing: nothing is built on names that a power cut could take back.
+  await o.disk.syncDirectory(o.directory);
   const held = names.includes(identityName);
   const identity = held ? await readIdentity(o) : null;
   const sequences = names.flatMap((name) => {

@@ -62,7 +62,7 @@ export class SegmentFiles {
       const name = segmentName(segment.sequence, 'log');
       segment.file = null;
       if (segment.sizeBytes === this.segmentBytes && this.spares.length < spareSegmentsMax) {
-        const spare = segmentName(segment.sequence, 'spare');
+        const spare = this.spareName();
         await this.disk.rename(this.path(name), this.path(spare));
         this.spares.push({ name: spare, file, sizeBytes: segment.sizeBytes });
       } else {
@@ -82,6 +82,14 @@ export class SegmentFiles {
 
   path(name: string): string {
     return `${this.directory}/${name}`;
+  }
+
+  /** A spare keeps its name until it is used; a segment's number may come back, so it cannot be the name. */
+  private spareName(): string {
+    for (let n = 0; ; n++) {
+      const name = segmentName(n, 'spare');
+      if (!this.spares.some((spare) => spare.name === name)) return name;
+    }
   }
 
   private enqueue(work: () => Promise<void>): Promise<void> {

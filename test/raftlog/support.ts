@@ -49,10 +49,11 @@ export async function readAll(log: SegmentedLog, groupId: number): Promise<strin
   const group = must(log.group(groupId), 'group');
   const out: string[] = [];
   for (let index = group.firstIndex(); index <= group.lastIndex();) {
-    let got = group.entries(index, group.lastIndex() + 1, 1 << 20);
+    const got = group.entries(index, group.lastIndex() + 1, 1 << 20);
     if (got === 'pending') {
+      // Again if garbage collection moved the entries just now.
       await group.load(index, group.lastIndex() + 1, 1 << 20);
-      got = group.entries(index, group.lastIndex() + 1, 1 << 20);
+      continue;
     }
     if (typeof got === 'string') throw new Error(`entries of group ${groupId} from ${index}: ${got}`);
     for (const e of got) {

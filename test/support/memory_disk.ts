@@ -129,6 +129,27 @@ export class MemoryDisk implements Disk {
     this.crashAfter = Number.POSITIVE_INFINITY;
   }
 
+  /**
+   * The disk as one process sees it: its calls fail once the power was cut or the process killed. Without a mount of its own, a
+   * dead process's unfinished work would go on beside its successor.
+   */
+  mount(): Disk {
+    const life = this.life;
+    const alive = async <T>(call: () => Promise<T>): Promise<T> => {
+      if (life !== this.life) throw new PowerLoss();
+      return call();
+    };
+    return {
+      open: (path, options) => alive(() => this.open(path, options)),
+      list: (path) => alive(() => this.list(path)),
+      makeDirectory: (path) => alive(() => this.makeDirectory(path)),
+      rename: (from, to) => alive(() => this.rename(from, to)),
+      unlink: (path) => alive(() => this.unlink(path)),
+      syncDirectory: (path) => alive(() => this.syncDirectory(path)),
+      space: () => alive(() => this.space()),
+    };
+  }
+
   /** A disk with the same contents, all of it synced. */
   clone(): MemoryDisk {
     const twin = new MemoryDisk(this.options);
