@@ -252,6 +252,8 @@ export class WriteOperation extends Operation implements SequencedWrite {
   readonly kind = opKinds.write;
   override readonly moreKeys: readonly Buffer[];
   sequence = 0;
+  /** The shard for which it has its sequence. */
+  sequenceShardId = 0;
   readonly places: WritePlace[] = [];
   readonly #mutations: readonly Mutation[];
   readonly #resolve: (result: WriteResult) => void;

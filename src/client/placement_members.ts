@@ -169,5 +169,9 @@ function brokenOff(address: string, path: string, reason: string): SkerryError {
 
 function unavailable(addresses: readonly string[], reasons: ReadonlyMap<string, string>): SkerryError {
   const tried = addresses.map((a) => `${a} (${reasons.get(a) ?? 'not reached in time'})`).join(', ');
-  return new SkerryError('PLACEMENT_UNAVAILABLE', `no placement member answered: ${tried}`, { retryable: true });
+  return new SkerryError(
+    'PLACEMENT_UNAVAILABLE',
+    `no placement member answered: ${tried}; are they running, and are these their addresses?`,
+    { retryable: true },
+  );
 }

@@ -140,10 +140,7 @@ export class Router {
       this.#divide(operation);
       return;
     }
-    if (operation instanceof WriteOperation) {
-      if (operation.sequence === 0) this.session.number(operation);
-      this.session.placeIn(operation, shard.shardId);
-    }
+    if (operation instanceof WriteOperation) this.#settleIn(operation, shard.shardId);
     const storeId = this.#stores.choose(shard, operation, this.#runtime.nowMs());
     if (storeId === 0) {
       this.#lookUp(operation);
@@ -157,6 +154,20 @@ export class Router {
     operation.attempts++;
     operation.attemptsSincePause++;
     this.#port.send(storeId, operation);
+  }
+
+  /**
+   * Numbers a write for the shard that it goes to. One that surely had no effect gets a new sequence when its key has come to
+   * another shard: that shard may have been told a floor above the old one.
+   */
+  #settleIn(write: WriteOperation, shardId: number): void {
+    if (write.sequence > 0 && write.sequenceShardId !== shardId && !write.maybeApplied) {
+      this.session.remove(write);
+      write.sequence = 0;
+    }
+    if (write.sequence === 0) this.session.number(write);
+    write.sequenceShardId = shardId;
+    this.session.placeIn(write, shardId);
   }
 
   /** The keys lie in several shards: one part for each shard takes the operation's place. */

@@ -1,9 +1,12 @@
 import t from 'tap';
-import type { Test } from "tap";
+import type { Test } from 'tap';
 import { SkerryClient } from '../../src/client/index.js';
 import { clusterId, FakeCluster } from './support/fake_cluster.js';
 
-async function setUp(test: Test, options: Parameters<typeof FakeCluster.start>[0] = {}): Promise<{
+async function setUp(
+  test: Test,
+  options: Parameters<typeof FakeCluster.start>[0] = {},
+): Promise<{
   cluster: FakeCluster;
   client: SkerryClient;
 }> {

@@ -1,4 +1,10 @@
-import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
+import type {
+  sendUnaryData,
+  ServerDuplexStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { must } from '../../../src/base/assert.js';
 import { encodeKey, hashSplitKeys, inRange } from '../../../src/base/encoded_key.js';
@@ -164,7 +170,10 @@ export class FakeCluster {
   async startStore(storeId: number): Promise<void> {
     const server = new Server();
     const streams = new Set<BatchStream>();
-    server.addService({ batch: KvService.batch }, { batch: (stream: BatchStream) => this.#serve(storeId, stream, streams) });
+    server.addService(
+      { batch: KvService.batch },
+      { batch: (stream: BatchStream) => this.#serve(storeId, stream, streams) },
+    );
     const port = await bind(server, this.#stores.get(storeId)?.port ?? 0);
     this.#stores.set(storeId, { server, port, streams });
   }
@@ -195,9 +204,12 @@ export class FakeCluster {
     for (const { server } of this.#stores.values()) server.forceShutdown();
   }
 
-  #placementMethods(): Record<string, (call: never, callback: never) => void> {
+  #placementMethods(): UntypedServiceImplementation {
     const unary = <Q, R>(name: string, answer: (request: Q) => R) => {
-      return (call: ServerUnaryCall<Q, R | { error: ErrorReply }>, callback: sendUnaryData<R | { error: ErrorReply }>) => {
+      return (
+        call: ServerUnaryCall<Q, R | { error: ErrorReply }>,
+        callback: sendUnaryData<R | { error: ErrorReply }>,
+      ) => {
         this.calls.set(name, (this.calls.get(name) ?? 0) + 1);
         const error = this.placementTrick(name);
         callback(null, error === null ? answer(call.request) : { ...answer(call.request), error });
@@ -360,14 +372,18 @@ export class FakeCluster {
     }
     this.applied.set(name, (this.applied.get(name) ?? 0) + 1);
     for (const { key, op: change } of command.mutations) {
-      const value = change?.$case === 'set' ? change.value : change?.$case === 'compareAndSwap' ? change.value.value : undefined;
+      const value =
+        change?.$case === 'set' ? change.value : change?.$case === 'compareAndSwap' ? change.value.value : undefined;
       if (value === undefined) this.values.delete(this.#name(key));
       else this.values.set(this.#name(key), Buffer.from(value));
     }
     return { $case: 'write', value: { applied: true } };
   }
 
-  #scan(scan: { startKey: Uint8Array; endKey: Uint8Array; limit: number; reverse: boolean; prefix: Uint8Array }, shard: Shard): Result {
+  #scan(
+    scan: { startKey: Uint8Array; endKey: Uint8Array; limit: number; reverse: boolean; prefix: Uint8Array },
+    shard: Shard,
+  ): Result {
     const tokenBytes = this.partitioning === Partitioning.HASH ? 2 : 0;
     const all = [...this.values]
       .map(([name, value]) => ({ encoded: Buffer.from(name, 'latin1'), value }))

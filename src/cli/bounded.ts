@@ -1,0 +1,28 @@
+/**
+ * Runs `work` for each item with at most `max` at once, in the order of the items. Stops taking items at the first
+ * failure, waits for what is under way, and throws that failure.
+ */
+export async function forEachBounded<T>(
+  items: Iterable<T> | AsyncIterable<T>,
+  max: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const running = new Set<Promise<void>>();
+  let failure: { readonly error: unknown } | null = null;
+  for await (const item of items) {
+    const one = work(item)
+      .catch((error: unknown) => {
+        failure ??= { error };
+      })
+      .finally(() => running.delete(one));
+    running.add(one);
+    if (running.size >= max) await Promise.race(running);
+    if (failure !== null) break;
+  }
+  await Promise.all(running);
+  rethrow(failure);
+}
+
+function rethrow(failure: { readonly error: unknown } | null): void {
+  if (failure !== null) throw failure.error;
+}

@@ -1,0 +1,80 @@
+import { Command, Option } from 'commander';
+import type { Keyspace } from '../gen/skerry/v1/meta.js';
+import { KeyspaceState, Partitioning } from '../gen/skerry/v1/meta.js';
+import { wholeNumber, withAdmin } from './context.js';
+import { nameOfValue } from './names.js';
+import type { Column } from './output.js';
+import { message, printRows } from './output.js';
+
+interface KeyspaceView {
+  readonly keyspaceId: number;
+  readonly name: string;
+  readonly partitioning: string;
+  readonly replicas: number;
+  readonly state: string;
+  readonly initialShards: number;
+}
+
+export function keyspaceView(keyspace: Keyspace): KeyspaceView {
+  return {
+    keyspaceId: keyspace.keyspaceId,
+    name: keyspace.name,
+    partitioning: nameOfValue(Partitioning, keyspace.partitioning),
+    replicas: keyspace.replicaCount,
+    state: nameOfValue(KeyspaceState, keyspace.state),
+    initialShards: keyspace.initialShards,
+  };
+}
+
+const columns: readonly Column<KeyspaceView>[] = [
+  { title: 'ID', value: (k) => k.keyspaceId },
+  { title: 'NAME', value: (k) => k.name },
+  { title: 'PARTITIONING', value: (k) => k.partitioning },
+  { title: 'REPLICAS', value: (k) => k.replicas },
+  { title: 'STATE', value: (k) => k.state },
+  { title: 'INITIAL SHARDS', value: (k) => k.initialShards },
+];
+
+interface CreateFlags {
+  readonly shards?: number;
+  readonly range?: boolean;
+  readonly splitKey: string[];
+  readonly replicas?: number;
+  readonly wait: boolean;
+}
+
+/** `skerry keyspace`. */
+export function keyspaceCommand(): Command {
+  const create = new Command('create')
+    .description('make a keyspace and its shards')
+    .argument('<name>')
+    .addOption(new Option('--shards <count>', 'hash shards (default 16)').argParser(wholeNumber(1)))
+    .option('--range', 'keep keys in order instead of hashing them')
+    .option(
+      '--split-key <key>',
+      'start of a further range shard; may be repeated',
+      (key, all: string[]) => [...all, key],
+      [],
+    )
+    .addOption(new Option('--replicas <count>', 'replicas of each shard (default 3)').argParser(wholeNumber(1)))
+    .option('--no-wait', 'do not wait until every shard has a leader')
+    .action((name: string, flags: CreateFlags, command: Command) =>
+      withAdmin(command, async (admin) => {
+        const keyspace = await admin.createKeyspace(name, {
+          shards: flags.shards,
+          range: flags.range,
+          splitKeys: flags.splitKey.length > 0 ? flags.splitKey : undefined,
+          replicas: flags.replicas,
+          wait: flags.wait,
+        });
+        message(`keyspace ${name} was created`);
+        await printRows(command, [keyspaceView(keyspace)], columns);
+      }),
+    );
+  const list = new Command('list').description('list keyspaces').action((_flags: unknown, command: Command) =>
+    withAdmin(command, async (admin) => {
+      await printRows(command, (await admin.listKeyspaces()).map(keyspaceView), columns);
+    }),
+  );
+  return new Command('keyspace').description('make and list keyspaces').addCommand(create).addCommand(list);
+}

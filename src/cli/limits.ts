@@ -1,0 +1,8 @@
+/** Limits of the command. */
+
+/** Operations that an import keeps in flight: enough to fill frames to every store. */
+export const transferInFlightMax = 2_048;
+/** A line of an import: the largest key and value in base64, with room for names. */
+export const importLineBytesMax = 12 * 1024 * 1024;
+/** Rows of one page of an export. */
+export const exportPageRows = 2_000;

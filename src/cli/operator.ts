@@ -1,0 +1,55 @@
+import { Command } from 'commander';
+import type { Operator } from '../gen/skerry/v1/admin.js';
+import { OperatorState } from '../gen/skerry/v1/admin.js';
+import { wholeNumber, withAdmin } from './context.js';
+import { nameOfValue } from './names.js';
+import type { Column } from './output.js';
+import { printRows } from './output.js';
+
+export interface OperatorView {
+  readonly operatorId: number;
+  readonly shardId: number;
+  readonly kind: string;
+  readonly state: string;
+  readonly steps: readonly string[];
+  readonly currentStep: number;
+  readonly ageMs: number;
+  readonly reason: string;
+}
+
+export function operatorView(operator: Operator): OperatorView {
+  return { ...operator, state: nameOfValue(OperatorState, operator.state) };
+}
+
+export const operatorColumns: readonly Column<OperatorView>[] = [
+  { title: 'OPERATOR', value: (o) => o.operatorId },
+  { title: 'SHARD', value: (o) => o.shardId },
+  { title: 'KIND', value: (o) => o.kind },
+  { title: 'STATE', value: (o) => o.state },
+  { title: 'STEP', value: (o) => `${Math.min(o.currentStep + 1, o.steps.length)}/${o.steps.length}` },
+  { title: 'AGE', value: (o) => `${(o.ageMs / 1000).toFixed(1)} s` },
+  { title: 'STEPS', value: (o) => o.steps.join('; ') },
+  { title: 'REASON', value: (o) => o.reason },
+];
+
+/** `skerry operator`. */
+export function operatorCommand(): Command {
+  const list = new Command('list')
+    .description('list running operators')
+    .option('--history', 'also those that ended')
+    .action((flags: { history?: boolean }, command: Command) =>
+      withAdmin(command, async (admin) => {
+        const operators = await admin.listOperators(flags.history ?? false);
+        await printRows(command, operators.map(operatorView), operatorColumns);
+      }),
+    );
+  const cancel = new Command('cancel')
+    .description('stop an operator after its present step')
+    .argument('<operator>', 'operator id', wholeNumber(1))
+    .action((operatorId: number, _flags: unknown, command: Command) =>
+      withAdmin(command, async (admin) => {
+        await printRows(command, [operatorView(await admin.cancelOperator(operatorId))], operatorColumns);
+      }),
+    );
+  return new Command('operator').description('list and cancel operators').addCommand(list).addCommand(cancel);
+}
