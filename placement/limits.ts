@@ -90,6 +90,10 @@ export const operatorWaitMs = 10_000;
 /** Bytes of a whole split key list as it comes in one request. */
 export const splitKeysBytesMax = 16 * 1024 * 1024;
 
+/** Memory of the engine: the state is in memory anyway, so the engine only writes, and reads at start. */
+export const engineCacheBytes = 8 * 1024 * 1024;
+export const engineWriteBufferBytes = 32 * 1024 * 1024;
+
 assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several commands');
 assert(idPoolLowWater < idPoolSize && idPoolSize <= idsPerCallMax, 'the id pool is filled by one call');
 assert(routesPerPageDefault <= routesPerPageMax && shardsPerPageDefault <= shardsPerPageMax, 'pages fit');

@@ -133,9 +133,10 @@ export class StoreSessions {
   }
 }
 
-/** What a member that does not lead answers to a session. */
+/** What a member that does not lead answers to a session: where to go, or that nobody knows. */
 export function redirect(leaderAddress: string): StoreSessionResponse {
-  return { error: placementUnavailable(leaderAddress), commands: [], stores: [], leaderAddress };
+  const error = leaderAddress === '' ? placementUnavailable('') : undefined;
+  return { error, commands: [], stores: [], leaderAddress };
 }
 
 /** A command that names many shards fills as much of a frame as several that name one. */

@@ -79,11 +79,9 @@ export class OperatorController {
   commandResult(commandId: number, error: TypedError | undefined): void {
     const operator = this.byCommand.get(commandId);
     if (operator === undefined || operator.commandId !== commandId || isFinished(operator)) return;
-    const refusal = error?.detail?.$case;
-    if (error === undefined || refusal === undefined) return;
-    const step = operator.steps[operator.currentStep];
-    const final = refusal === 'invalidArgument' || (refusal === 'failedPrecondition' && step?.kind === 'splitShard');
-    if (final) this.finish(operator, 'canceled', `refused by store ${operator.sentToStoreId}: ${error.message}`);
+    if (error === undefined) return;
+    if (isFinal(error, operator.steps[operator.currentStep]))
+      this.finish(operator, 'canceled', `refused by store ${operator.sentToStoreId}: ${error.message}`);
   }
 
   /** False: no such operator runs. */
@@ -155,6 +153,13 @@ export class OperatorController {
     table.finish(operator, view.nowMs);
     this.options.finished(operator);
   }
+}
+
+/** A split that a store finds impossible stays so; a proposal that did not get through is another matter. */
+function isFinal({ detail }: TypedError, step: Step | undefined): boolean {
+  if (detail?.$case === 'invalidArgument') return true;
+  if (detail?.$case !== 'failedPrecondition' || step?.kind !== 'splitShard') return false;
+  return !detail.value.reason.startsWith('PROPOSAL_');
 }
 
 function withIds(steps: readonly Step[], ids: readonly number[]): Step[] {

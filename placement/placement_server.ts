@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto';
+import { must } from '../src/base/assert.js';
+import { ConfigError } from '../src/base/config_schema.js';
+import type { Logger } from '../src/base/logger.js';
+import { nodeRuntime } from '../src/base/node_runtime.js';
+import type { Runtime } from '../src/base/runtime.js';
+import type { Engine } from '../src/engine/engine.js';
+import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
+import { AdminService } from '../src/gen/skerry/v1/admin.js';
+import { PlacementService } from '../src/gen/skerry/v1/placement.js';
+import { NodeDisk } from '../src/raftlog/node_disk.js';
+import { openRaftLog } from '../src/raftlog/segmented_log.js';
+import type { GrpcServer } from '../src/transport/grpc_server.js';
+import { startGrpcServer } from '../src/transport/grpc_server.js';
+import { GrpcTransport, raftTransportServiceName } from '../src/transport/grpc_transport.js';
+import { BalanceWindows } from './balance_windows.js';
+import { prepareDataDirectory } from './data_directory.js';
+import type { LeaderWorkSettings } from './leader_work.js';
+import { engineCacheBytes, engineWriteBufferBytes } from './limits.js';
+import type { MemberAddress } from './member_lines.js';
+import { MemberLines } from './member_lines.js';
+import type { MetricsServer } from './metrics.js';
+import { placementRegistry, startMetricsServer } from './metrics.js';
+import type { PlacementConfig } from './placement_config.js';
+import { configProblems } from './placement_config.js';
+import { PlacementMember } from './placement_member.js';
+import { adminService } from './services/admin_service.js';
+import { placementService } from './services/placement_service.js';
+
+export interface PlacementServerOptions {
+  readonly config: PlacementConfig;
+  readonly logger: Logger;
+  /** Disk or engine failed, or an invariant is broken: end the process. */
+  readonly fatal: (error: Error) => void;
+}
+
+const serviceNames = ['skerry.v1.Placement', 'skerry.v1.Admin', raftTransportServiceName];
+
+/** A placement member as a process: data directory, engine, log, transport, gRPC and metrics around a PlacementMember. */
+export class PlacementServer {
+  private readonly options: PlacementServerOptions;
+  private member: PlacementMember | null = null;
+  private engine: Engine | null = null;
+  private grpc: GrpcServer | null = null;
+  private metrics: MetricsServer | null = null;
+  private readonly lines: MemberLines;
+  private boundAddress = '';
+
+  /** Throws ConfigError. */
+  constructor(options: PlacementServerOptions) {
+    const problems = configProblems(options.config);
+    if (problems.length > 0) throw new ConfigError(problems);
+    this.options = options;
+    this.lines = new MemberLines(options.config.members);
+  }
+
+  get memberId(): number {
+    return this.options.config.memberId;
+  }
+
+  /** host:port that others reach this member at. */
+  get address(): string {
+    return this.boundAddress;
+  }
+
+  /** Empty: metrics are not served. */
+  get metricsAddress(): string {
+    return this.metrics?.address ?? '';
+  }
+
+  /** 0: not bootstrapped yet, or not known here yet. */
+  get clusterId(): number {
+    return this.member?.state.clusterId ?? 0;
+  }
+
+  get isLeading(): boolean {
+    return this.member?.leading !== null && this.member !== null;
+  }
+
+  /**
+   * Resolves when the server listens. A single member leads and is bootstrapped by then; one of several waits for
+   * nobody. Rejects with DataDirectoryError, EngineError, RaftLogError, BindError; close() cleans up after it.
+   */
+  async start(): Promise<void> {
+    const { config, logger, fatal } = this.options;
+    const { memberId, members } = config;
+    const runtime = nodeRuntime();
+    const directory = await prepareDataDirectory(config.dataDir, memberId);
+    this.engine = await openRocksdbEngine({
+      path: directory.enginePath,
+      cacheBytes: engineCacheBytes,
+      writeBufferBytes: engineWriteBufferBytes,
+      onFatal: fatal,
+    });
+    const disk = new NodeDisk();
+    const log = await openRaftLog({ disk, directory: directory.logPath, runtime, logger, onFatal: fatal });
+    const transport = new GrpcTransport({
+      hostId: memberId,
+      clusterId: transportClusterId(members),
+      // Grows from one start to the next, which is all that it is for.
+      incarnation: runtime.wallMs(),
+      runtime,
+      logger,
+    });
+    const member = await PlacementMember.open({
+      runtime,
+      logger,
+      memberId,
+      members,
+      settings: settingsOf(config, runtime),
+      lines: this.lines,
+      log,
+      engine: this.engine,
+      transport,
+      disk,
+      stagingDirectory: directory.stagingPath,
+      raft: { tickMs: config.raft.tickMs, electionTicks: config.raft.electionTicks },
+      fatal,
+    });
+    this.member = member;
+    this.grpc = await startGrpcServer({
+      address: config.address === '' ? ownAddress(config) : config.address,
+      services: [
+        { definition: PlacementService, implementation: placementService(member) },
+        { definition: AdminService, implementation: adminService(member) },
+        transport.service,
+      ],
+      serviceNames,
+      runtime,
+    });
+    this.boundAddress = advertised(config, this.grpc.port);
+    member.setOwnAddress(this.boundAddress);
+    if (config.metricsAddress !== '') {
+      this.metrics = await startMetricsServer(config.metricsAddress, placementRegistry(member));
+    }
+    await member.start();
+    if (members.length === 1) await this.untilBootstrapped(member);
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    const { grpc, metrics, member, engine } = this;
+    this.grpc = null;
+    this.metrics = null;
+    this.member = null;
+    this.engine = null;
+    grpc?.setServing(false);
+    // Streams end first, so that the server has nothing to wait for.
+    await member?.close();
+    this.lines.close();
+    await grpc?.close();
+    await metrics?.close();
+    await engine?.close();
+  }
+
+  private async untilBootstrapped(member: PlacementMember): Promise<void> {
+    const ready = (): boolean => member.leading !== null && member.state.clusterId !== 0;
+    // It elects itself; only a broken disk could keep it from that, and that is fatal.
+    while (this.member === member && !ready()) await member.waiters.wait(ready, 1_000);
+  }
+}
+
+function settingsOf(config: PlacementConfig, runtime: Runtime): LeaderWorkSettings {
+  const windows = new BalanceWindows(config.balanceWindows);
+  return {
+    times: { storeDisconnectMs: config.storeDisconnectMs, storeDownMs: config.storeDownMs },
+    limits: config.limits,
+    patrolIntervalMs: config.patrolIntervalMs,
+    scheduleIntervalMs: config.scheduleIntervalMs,
+    mayBalance: () => config.balance && windows.isOpen(runtime.wallMs()),
+  };
+}
+
+function ownAddress(config: PlacementConfig): string {
+  return must(
+    config.members.find((m) => m.id === config.memberId),
+    'this member',
+  ).address;
+}
+
+/** The configured address, with the port that a configured port of 0 became. */
+function advertised(config: PlacementConfig, port: number): string {
+  const address = ownAddress(config);
+  return address.endsWith(':0') ? `${address.slice(0, -1)}${port}` : address;
+}
+
+/**
+ * Members must refuse strangers before the cluster has an id, so the transport's is made of the member list, which
+ * is the same on all of them: 52 bits of its hash.
+ */
+export function transportClusterId(members: readonly MemberAddress[]): number {
+  const list = [...members].sort((a, b) => a.id - b.id).map((m) => `${m.id}=${m.address}`);
+  const hash = createHash('sha256').update(list.join(',')).digest();
+  return 1 + hash.readUIntBE(0, 6) * 16 + ((hash[6] ?? 0) >> 4);
+}
