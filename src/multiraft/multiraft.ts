@@ -21,7 +21,7 @@ import { LogWriter } from './log_writer.js';
 import { completeOptions, type MultiRaftOptionsInput } from './options.js';
 import { Outbox } from './outbox.js';
 import { Peer, type PeerParts } from './peer.js';
-import { prepareLog } from './prepare_log.js';
+import { prepareLog, ReplicaDataLostError } from './prepare_log.js';
 import { SnapshotInstaller } from './snapshot_installer.js';
 import { SnapshotReceiver } from './snapshot_receiver.js';
 import { SnapshotSender } from './snapshot_sender.js';
@@ -163,9 +163,21 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
       'a message makes an uninitialized peer of its group',
     );
     if (spec.replicaId !== message.to) return null;
-    const { peer, synced } = this.makePeer(spec);
-    synced.catch((error: unknown) => this.host.fail(error));
-    return peer;
+    return this.makeUninitialized(spec);
+  }
+
+  private makeUninitialized(spec: GroupSpec): Peer | null {
+    try {
+      const { peer, synced } = this.makePeer(spec);
+      synced.catch((error: unknown) => this.host.fail(error));
+      return peer;
+    } catch (error) {
+      if (!(error instanceof ReplicaDataLostError)) throw error;
+      // The log knows the group, the engine does not: a crash took the unsynced record of a group just made. Whoever
+      // made it makes it again, and then its log is replayed; an empty replica here would forget what the log promised.
+      this.host.logger.warn({ err: error, groupId: spec.groupId }, 'message for a group whose record was lost');
+      return null;
+    }
   }
 
   private makePeer(spec: GroupSpec): { peer: Peer; synced: Promise<void> } {

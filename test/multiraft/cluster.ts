@@ -18,7 +18,14 @@ import type { LogRecord, RaftLog } from '../../src/raftlog/raft_log.js';
 import { MemoryNetwork, MemoryTransport } from '../../src/transport/memory_network.js';
 import { MemoryDisk } from '../support/memory_disk.js';
 import { VirtualClock, VirtualRuntime } from '../support/virtual_runtime.js';
-import { emptyConfState, readRecords, toyCommand, ToyStateMachine, type ToyRecord } from './toy_state_machine.js';
+import {
+  emptyConfState,
+  readRecords,
+  toyCommand,
+  ToyStateMachine,
+  writeRecord,
+  type ToyRecord,
+} from './toy_state_machine.js';
 
 /** Where every initial replica's log begins. */
 export const origin = { index: 5, term: 5 };
@@ -111,10 +118,11 @@ export class Cluster {
     const voters = hostIds.map((hostId) => groupId * 10 + hostId);
     const hosts = Object.fromEntries(hostIds.map((hostId) => [groupId * 10 + hostId, hostId]));
     const confState = { ...emptyConfState, voters };
-    const added = hostIds.map((hostId) => {
+    const added = hostIds.map(async (hostId) => {
       const replicaId = groupId * 10 + hostId;
       const record: ToyRecord = { groupId, replicaId, ...origin, confState, hosts };
-      return this.addReplica(this.host(hostId), record, { bootstrap: origin, campaign: hostId === leader });
+      await writeRecord(this.host(hostId).engine, record);
+      await this.addReplica(this.host(hostId), record, { bootstrap: origin, campaign: hostId === leader });
     });
     await this.clock.resolve(Promise.all(added));
   }

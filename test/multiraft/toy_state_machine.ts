@@ -54,6 +54,14 @@ export async function readRecords(engine: Engine): Promise<ToyRecord[]> {
   return page.rows.map((row) => JSON.parse(row.value.toString()) as ToyRecord);
 }
 
+/** Makes a record durable, as a store does before it says that it made a replica. */
+export async function writeRecord(engine: Engine, record: ToyRecord): Promise<void> {
+  const batch = engine.newBatch();
+  batch.put(recordKey(record.groupId), Buffer.from(JSON.stringify(record)));
+  await engine.write(batch);
+  await engine.sync();
+}
+
 /** A map of strings, enough to see what a host does with its groups. */
 export class ToyStateMachine implements StateMachine {
   readonly engine: Engine;
