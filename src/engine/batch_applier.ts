@@ -1,6 +1,5 @@
-import type { Database, RawBatch } from '@nxtedition/rocksdb/binding.js';
 import { assert } from '../base/assert.js';
-import type { RocksdbBinding } from './binding_loader.js';
+import type { Database, RawBatch, RocksdbBinding } from './rocksdb_binding.js';
 import { deleteRangePointsMax, mergedBatchBytesMax } from './limits.js';
 import { deleteRangeOp, putOp } from './op_batch.js';
 import { firstKey, pastEveryKey, redoKey } from './reserved_keys.js';

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
-import type binding from '@nxtedition/rocksdb/binding.js';
 import { type EngineErrorCode, EngineError } from './engine_error.js';
+import type { RocksdbBinding } from './rocksdb_binding.js';
 
-export type RocksdbBinding = typeof binding;
+/** Not a literal: the module has no types, its native functions are typed in rocksdb_binding.ts. */
+const moduleName: string = '@nxtedition/rocksdb/binding.js';
 
 const cure =
   'run it on Linux x64 with glibc and a processor of 2015 or later (x86-64-v3), or on macOS arm64; ' +
@@ -15,7 +16,8 @@ export async function loadBinding(): Promise<RocksdbBinding> {
     throw new EngineError('unsupported', `this processor lacks ${missing.join(', ')}, which RocksDB needs: ${cure}`);
   }
   try {
-    return (await import('@nxtedition/rocksdb/binding.js')).default;
+    const module = (await import(moduleName)) as { default: RocksdbBinding };
+    return module.default;
   } catch (error) {
     const platform = `${process.platform}-${process.arch}`;
     throw new EngineError('unsupported', `there is no RocksDB binary that runs on this ${platform} system: ${cure}`, {

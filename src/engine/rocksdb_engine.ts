@@ -39,6 +39,12 @@ export interface RocksdbEngineOptions {
   readonly writeBufferBytes?: number;
   /** zstd below the upper levels. Default off. */
   readonly compression?: boolean;
+  /** Threads for flushes and compactions. Default 2. */
+  readonly backgroundJobs?: number;
+  /** Default writeBacklogBytesMax. */
+  readonly writeBacklogBytesMax?: number;
+  /** Default readBacklogMax. */
+  readonly readBacklogMax?: number;
   /** Called once, when a write or sync failed or the storage thread died. The store must exit. */
   onFatal(error: Error): void;
 }
@@ -53,10 +59,11 @@ export async function openRocksdbEngine(options: RocksdbEngineOptions): Promise<
     cacheBytes: Math.min(options.cacheBytes ?? bufferBytesDefault, cacheBytesMax),
     writeBufferBytes: options.writeBufferBytes ?? bufferBytesDefault,
     compression: options.compression ?? false,
+    backgroundJobs: options.backgroundJobs ?? 2,
   };
   const worker = startThread(settings);
   await opened(worker, options.path);
-  return new RocksdbEngine(worker, (error) => options.onFatal(error));
+  return new RocksdbEngine(worker, options);
 }
 
 function startThread(settings: StorageSettings): Worker {
@@ -107,6 +114,8 @@ class RocksdbEngine implements Engine {
   readonly kind = 'rocksdb';
   private readonly worker: Worker;
   private readonly onFatal: (error: Error) => void;
+  private readonly writeBacklogBytesMax: number;
+  private readonly readBacklogMax: number;
   private readonly out = new ArenaWriter();
   private readonly pending = new Map<number, Pending>();
   private lastId = 0;
@@ -119,15 +128,19 @@ class RocksdbEngine implements Engine {
   private closing: Promise<void> | null = null;
   private idle: () => void = nothing;
 
-  constructor(worker: Worker, onFatal: (error: Error) => void) {
+  constructor(worker: Worker, options: RocksdbEngineOptions) {
     this.worker = worker;
-    this.onFatal = onFatal;
+    this.onFatal = (error) => options.onFatal(error);
+    this.writeBacklogBytesMax = options.writeBacklogBytesMax ?? writeBacklogBytesMax;
+    this.readBacklogMax = options.readBacklogMax ?? readBacklogMax;
     worker.on('message', (arenas: ArrayBuffer[]) => this.handleReplies(arenas));
     worker.on('error', (error: Error) => {
       this.latch(new EngineError('died', `the storage thread failed: ${error.message}`, { fatal: true, cause: error }));
     });
     worker.on('exit', () => {
-      if (this.closing === null) this.latch(new EngineError('died', 'the storage thread ended', { fatal: true }));
+      // When it was told to close, it has answered everything before it ends.
+      if (this.closing === null || this.pending.size > 0)
+        this.latch(new EngineError('died', 'the storage thread ended', { fatal: true }));
     });
   }
 
@@ -142,7 +155,7 @@ class RocksdbEngine implements Engine {
   write(batch: EngineBatch): Promise<void> {
     assert(batch instanceof OpBatch, 'the batch is of this engine');
     batch.seal();
-    if (this.writeBacklog + batch.bytes > writeBacklogBytesMax) {
+    if (this.writeBacklog + batch.bytes > this.writeBacklogBytesMax) {
       const message = `${this.writeBacklog} bytes of writes wait for the storage thread`;
       this.latch(new EngineError('stalled', message, { fatal: true }));
     }
@@ -238,7 +251,7 @@ class RocksdbEngine implements Engine {
   private refusal(isRead: boolean): EngineError | null {
     if (this.failure !== null) return this.failure;
     if (this.closing !== null) return new EngineError('closed', 'the engine is closed');
-    if (isRead && this.readBacklog >= readBacklogMax) {
+    if (isRead && this.readBacklog >= this.readBacklogMax) {
       return new EngineError('busy', `${this.readBacklog} reads wait for the storage thread`);
     }
     return null;

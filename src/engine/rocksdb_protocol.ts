@@ -51,6 +51,7 @@ export interface StorageSettings {
   readonly cacheBytes: number;
   readonly writeBufferBytes: number;
   readonly compression: boolean;
+  readonly backgroundJobs: number;
 }
 
 /** The first message of the storage thread: the database is open, or why not. */

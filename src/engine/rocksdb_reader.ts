@@ -1,5 +1,4 @@
-import type { Database, RawIterator } from '@nxtedition/rocksdb/binding.js';
-import type { RocksdbBinding } from './binding_loader.js';
+import type { Database, RawIterator, RocksdbBinding, RowsResult } from './rocksdb_binding.js';
 import type { ScanOptions, ScanPage } from './engine.js';
 import { sizeSliceBytes, sizeSliceRows, viewSliceBytes, viewSliceRows } from './limits.js';
 import { firstKey, pastEveryKey } from './reserved_keys.js';
@@ -115,7 +114,7 @@ export class RocksdbView {
     }
   }
 
-  private next(iterator: RawIterator, rows: number): Promise<{ rows: (Buffer | undefined)[]; finished: boolean }> {
+  private next(iterator: RawIterator, rows: number): Promise<RowsResult> {
     return new Promise((resolve, reject) => {
       this.binding.iterator_nextv(iterator, rows, (error, result) => {
         if (error === null) resolve(result);

@@ -1,10 +1,10 @@
-import type { Database } from '@nxtedition/rocksdb/binding.js';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, AssertionError, must } from '../base/assert.js';
 import { ArenaReader, ArenaWriter } from './arena.js';
 import { BatchApplier } from './batch_applier.js';
-import { codeOf, type RocksdbBinding } from './binding_loader.js';
+import { codeOf } from './binding_loader.js';
+import type { Database, RocksdbBinding } from './rocksdb_binding.js';
 import type { ScanPage } from './engine.js';
 import { EngineError, type EngineErrorCode } from './engine_error.js';
 import { getManyBytesMax, getManyKeysMax, messageBytesMax, openViewsMax } from './limits.js';
@@ -33,6 +33,7 @@ export async function openDatabase(binding: RocksdbBinding, settings: StorageSet
       compression: settings.compression,
       walCompression: false,
       cacheSize: settings.cacheBytes,
+      parallelism: settings.backgroundJobs,
       ...(settings.compression
         ? ({ compaction: 'level', memtableMemoryBudget: settings.writeBufferBytes } as const)
         : {}),
@@ -74,7 +75,7 @@ export class Storage {
     binding: RocksdbBinding,
     db: Database,
     directory: string,
-    out: { send(arenas: ArrayBuffer[]): void; closed(): void },
+    out: { readonly send: (arenas: ArrayBuffer[]) => void; readonly closed: () => void },
   ) {
     this.binding = binding;
     this.db = db;

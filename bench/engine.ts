@@ -1,0 +1,161 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { must } from '../src/base/assert.js';
+import { Prng } from '../src/base/prng.js';
+import type { Engine } from '../src/engine/engine.js';
+import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
+
+/**
+ * The engine as a store uses it: batches of 256 puts of 256 bytes, two of them under way, not synced one by one;
+ * multi-gets of 100, one under way and eight; the same batches with a sync after each.
+ * "loop" is the time that the event loop was busy, the storage thread's excluded.
+ *
+ *   node dist/bench/main.js engine [--rounds N] [--directory DIR]
+ */
+const batchPuts = 256;
+const valueBytes = 256;
+const keys = 200_000;
+const getKeys = 100;
+const roundPuts = batchPuts * 800;
+const roundGets = getKeys * 1_000;
+
+interface Figure {
+  readonly name: string;
+  readonly unit: string;
+  readonly rounds: number[];
+}
+
+export async function run(args: readonly string[]): Promise<void> {
+  const option = (name: string): string | undefined => {
+    const at = args.indexOf(name);
+    return at < 0 ? undefined : args[at + 1];
+  };
+  const rounds = Number(option('--rounds') ?? 7);
+  const path = mkdtempSync(join(option('--directory') ?? tmpdir(), 'skerry-bench-engine-'));
+  const engine = await openRocksdbEngine({
+    path,
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+  const figures = new Map<string, Figure>();
+  const note = (name: string, unit: string, value: number): void => {
+    const figure = figures.get(name) ?? { name, unit, rounds: [] };
+    figure.rounds.push(value);
+    figures.set(name, figure);
+  };
+  try {
+    const prng = new Prng(1);
+    await benchPuts(engine, prng, () => undefined); // warm up and fill
+    for (let round = 0; round < rounds; round++) {
+      await benchPuts(engine, prng, note);
+      await benchGets(engine, prng, 1, note);
+      await benchGets(engine, prng, 8, note);
+      await benchHop(engine, note);
+      await benchSynced(engine, prng, note);
+    }
+  } finally {
+    await engine.close();
+    rmSync(path, { recursive: true });
+  }
+  report([...figures.values()], rounds);
+}
+
+type Note = (name: string, unit: string, value: number) => void;
+
+/** Runs `work` and returns its wall time and the event loop's busy time, in milliseconds. */
+async function timed(work: () => Promise<void>): Promise<{ wallMs: number; busyMs: number }> {
+  const before = performance.eventLoopUtilization();
+  const startMs = performance.now();
+  await work();
+  const wallMs = performance.now() - startMs;
+  return { wallMs, busyMs: performance.eventLoopUtilization(before).active };
+}
+
+/** Calls `step` until it says stop, with `width` calls under way. */
+async function pipelined(width: number, steps: number, step: () => Promise<unknown>): Promise<void> {
+  let left = steps;
+  const lane = async (): Promise<void> => {
+    while (left-- > 0) await step();
+  };
+  await Promise.all(Array.from({ length: width }, lane));
+}
+
+function keyOf(i: number): Buffer {
+  return Buffer.from(`d\0\0\0\x01${String(i * 7919).padStart(24, '0')}`, 'latin1');
+}
+
+function randomBatch(engine: Engine, allKeys: readonly Buffer[], value: Buffer, prng: Prng) {
+  const batch = engine.newBatch();
+  for (let i = 0; i < batchPuts; i++) batch.put(must(allKeys[prng.int(0, keys - 1)], 'a key'), value);
+  return batch;
+}
+
+const allKeys = Array.from({ length: keys }, (_, i) => keyOf(i));
+
+async function benchPuts(engine: Engine, prng: Prng, note: Note): Promise<void> {
+  const value = Buffer.alloc(valueBytes, prng.int(0, 255));
+  let callMs = 0;
+  const { wallMs, busyMs } = await timed(() =>
+    pipelined(2, roundPuts / batchPuts, () => {
+      const startMs = performance.now();
+      const written = engine.write(randomBatch(engine, allKeys, value, prng));
+      callMs += performance.now() - startMs;
+      return written;
+    }),
+  );
+  note('puts, 256 per batch, 2 batches under way', 'puts/s', roundPuts / (wallMs / 1e3));
+  note('  loop per put, all of it', 'us', (busyMs * 1e3) / roundPuts);
+  note('  loop per put, filling the batch and write()', 'us', (callMs * 1e3) / roundPuts);
+}
+
+async function benchGets(engine: Engine, prng: Prng, width: number, note: Note): Promise<void> {
+  const { wallMs, busyMs } = await timed(() =>
+    pipelined(width, roundGets / getKeys, () =>
+      engine.getMany(Array.from({ length: getKeys }, () => must(allKeys[prng.int(0, keys - 1)], 'a key'))),
+    ),
+  );
+  note(`gets, 100 per getMany, ${width} under way`, 'gets/s', roundGets / (wallMs / 1e3));
+  note(`  loop per get, ${width} under way`, 'us', (busyMs * 1e3) / roundGets);
+}
+
+async function benchHop(engine: Engine, note: Note): Promise<void> {
+  const times: number[] = [];
+  for (let i = 0; i < 1_000; i++) {
+    const startMs = performance.now();
+    await engine.getMany([must(allKeys[i], 'a key')]);
+    times.push((performance.now() - startMs) * 1e3);
+  }
+  times.sort((a, b) => a - b);
+  note('getMany of one key alone, median', 'us', must(times[500], 'a time'));
+  note('getMany of one key alone, 99%', 'us', must(times[990], 'a time'));
+}
+
+async function benchSynced(engine: Engine, prng: Prng, note: Note): Promise<void> {
+  const value = Buffer.alloc(valueBytes, prng.int(0, 255));
+  const batches = 200;
+  const { wallMs } = await timed(() =>
+    pipelined(2, batches, async () => {
+      void engine.write(randomBatch(engine, allKeys, value, prng));
+      await engine.sync();
+    }),
+  );
+  note('the same with a sync after each batch', 'puts/s', (batches * batchPuts) / (wallMs / 1e3));
+}
+
+function report(figures: readonly Figure[], rounds: number): void {
+  const lines = figures.map(({ name, unit, rounds }) => {
+    const sorted = [...rounds].sort((a, b) => a - b);
+    const at = (share: number): string => {
+      const value = must(sorted[Math.round((sorted.length - 1) * share)], 'a round');
+      return value >= 100 ? Math.round(value).toLocaleString('en') : value.toFixed(2);
+    };
+    return `${name.padEnd(48)} ${at(0.5).padStart(11)} ${unit.padEnd(7)} (${at(0)} to ${at(1)})`;
+  });
+  process.stdout.write(
+    `engine: RocksDB, ${keys.toLocaleString('en')} keys, values of ${valueBytes} B, median of ${rounds} rounds\n` +
+      `${lines.join('\n')}\n`,
+  );
+}
