@@ -88,7 +88,8 @@ export class Core {
     this.log = new RaftLog(storage, config.maxCommittedSizePerReady);
     this.term = hardState?.term ?? 0;
     this.vote = hardState?.vote ?? none;
-    this.log.startAt(hardState?.commit ?? 0, config.applied);
+    // The state machine may be ahead of the last hard state that was written: what is applied was committed.
+    this.log.startAt(Math.max(hardState?.commit ?? 0, config.applied), config.applied);
     // Whoever restarts may have promised a leader not to vote just before: keep that promise.
     this.leaderHeardAt = this.term > 0 ? 0 : -config.electionTick;
     this.electionPriority = config.electionPriority ?? 0;

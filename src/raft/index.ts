@@ -74,7 +74,8 @@
  */
 export { batchingSendPolicy, eagerSendPolicy } from './config.js';
 export type { RaftConfig, RaftLogger, ReadOnlyOption, SendPolicy } from './config.js';
-export type * from './conf_change.js';
+export { ConfChangeTransition, ConfChangeType } from './conf_change.js';
+export type { ConfChange, ConfChangeSingle } from './conf_change.js';
 export { decodeConfChange, encodeConfChange, leaveJoint } from './conf_change_codec.js';
 export { emptyConfState, isJoint, isMember, isVoter, memberIds, normalConfState, voterIds } from './conf_state.js';
 export { RawNode } from './raw_node.js';

@@ -53,17 +53,22 @@ export class ReadRounds {
     return true;
   }
 
-  /** Starts a round in this tick for all fresh reads. `commit` raises the index of reads that came before it was current. */
-  start(tick: number, commit: number): number {
+  /** Starts a round in this tick; its heartbeats are sent right after this. */
+  start(tick: number): void {
     const round = Math.max(this.current + 1, tick * roundsPerTickMax);
     assert(round < (tick + 1) * roundsPerTickMax, 'raft: rounds of one tick fit its ids');
     this.current = round;
-    if (this.freshReads.length > 0) {
-      const reads = this.freshReads.map((read) => ({ ...read, index: Math.max(read.index, commit) }));
-      this.rounds.push({ round, reads });
-      this.freshReads = [];
-    }
-    return round;
+  }
+
+  /**
+   * Has all fresh reads wait for the round just started. Only once the commit index is known to be current; it raises the index
+   * of reads that came before.
+   */
+  enlist(commit: number): void {
+    if (this.freshReads.length === 0) return;
+    const reads = this.freshReads.map((read) => ({ ...read, index: Math.max(read.index, commit) }));
+    this.rounds.push({ round: this.current, reads });
+    this.freshReads = [];
   }
 
   /** Takes out what a quorum's answer to `round` serves. */

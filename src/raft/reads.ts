@@ -51,7 +51,8 @@ export function readsDue(leadership: Leadership): boolean {
 
 /** Starts one round for all reads that came since the last one. */
 export function startReadRound(core: Core, leadership: Leadership): void {
-  leadership.reads.start(core.ticks, core.log.commit);
+  leadership.reads.start(core.ticks);
+  leadership.reads.enlist(core.log.commit);
   // Without other voters the round is over before it starts.
   serveReads(core, leadership);
   if (leadership.reads.hasWaiting) broadcastHeartbeat(core, leadership);

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { isMember } from './conf_state.js';
 import type { Core, Leadership } from './core.js';
 import { entriesBytes } from './log/entry_bytes.js';
 import { MsgType } from './message.js';
@@ -41,7 +42,8 @@ export function maybeSendAppend(core: Core, peer: Progress, evenIfEmpty: boolean
 function maybeSendSnapshot(core: Core, peer: Progress): boolean {
   if (!peer.recentActive) return false;
   const snapshot = core.log.snapshot();
-  if (snapshot === null) return false;
+  // A snapshot from before the member was added would be refused: wait for a newer one.
+  if (snapshot === null || !isMember(snapshot.confState, peer.id)) return false;
   assert(snapshot.index > 0, 'raft: a snapshot has an index');
   peer.becomeSnapshot(snapshot.index);
   const m = core.message(MsgType.MsgSnap, peer.id);
@@ -73,7 +75,10 @@ export function fillWindow(core: Core, peer: Progress): void {
 export function broadcastHeartbeat(core: Core, leadership: Leadership): void {
   const { reads, peers } = leadership;
   const leaseBased = core.config.readOnlyOption === 'leaseBased';
-  if (leaseBased) reads.start(core.ticks, core.log.commit);
+  if (leaseBased) {
+    reads.start(core.ticks);
+    if (leadership.ownTermCommitted) reads.enlist(core.log.commit);
+  }
   const context = leaseBased || reads.hasWaiting ? reads.round : 0;
   for (const peer of peers.all) {
     if (peer.id === core.id) continue;
