@@ -372,6 +372,7 @@ export class KvService {
   /** EpochNotMatch with this shard and the ones to its right that splits have made of it. */
   private epochError(machine: ShardStateMachine): TypedError {
     const { shard } = machine;
+    if (machine.phase === 'removed') return shardNotFound(shard.shardId);
     const shards: Shard[] = [shard];
     let endKey = shard.endKey;
     while (endKey.length > 0 && shards.length < epochShardsMax) {

@@ -86,6 +86,12 @@ export const sessionFrameShardsMax = 512;
 export const loadPageRowsMax = 4_096;
 /** Replicas that are started at a time. Their logs' records share syncs. */
 export const startingGroupsMax = 512;
+/** How often a free port is chosen anew when another process took it first. */
+export const bindAttemptsMax = 5;
+/** How often the free space is looked at, milliseconds. */
+export const diskWatchMs = 5_000;
+/** How long a stopping store waits for others to take its leaderships over, milliseconds. */
+export const leaveTimeoutMs = 2_000;
 /** How often the sizes of led shards are refreshed, milliseconds, and ... */
 export const sizeRefreshMs = 1_000;
 /** ... of how many shards at a time. */

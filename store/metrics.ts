@@ -1,0 +1,181 @@
+import type { Server } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import { AddressInUseError, BindError } from '../src/transport/grpc_server.js';
+import type { RaftLog } from '../src/raftlog/raft_log.js';
+import type { Transport } from '../src/transport/transport.js';
+import type { Store } from './store.js';
+
+/**
+ * What a store tells Prometheus. Per store and per peer, never per shard. Numbers are read when they are asked for, so they cost nothing
+ * in between.
+ */
+export interface MetricsParts {
+  readonly store: Store;
+  readonly raftLog: RaftLog;
+  readonly transport: Transport;
+}
+
+export function storeMetrics({ store, raftLog, transport }: MetricsParts): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const counter = (name: string, help: string, read: () => number): void => {
+    new Counter({
+      name: `skerry_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  };
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name: `skerry_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  const host = (): ReturnType<Store['multi']['stats']> => store.multi.stats();
+  gauge('groups', 'Raft groups with a replica here.', () => host().groups);
+  gauge('leaders', 'Raft groups led here.', () => host().leaders);
+  counter('turns_total', 'Turns of the host.', () => host().turns);
+  counter('proposals_total', 'Commands proposed here.', () => host().proposals);
+  counter('entries_proposed_total', 'Raft entries that the proposals became.', () => host().entriesProposed);
+  counter('entries_applied_total', 'Raft entries applied.', () => host().entriesApplied);
+  counter('apply_batches_total', 'Engine batches of applied entries.', () => host().applyBatches);
+  counter('read_rounds_total', 'ReadIndex rounds.', () => host().readRounds);
+  counter('read_points_total', 'Read points asked for.', () => host().reads);
+  counter('elections_started_total', 'Elections started here.', () => host().electionsStarted);
+  counter('snapshots_sent_total', 'Snapshots sent.', () => host().snapshotsSent);
+  counter('snapshots_received_total', 'Snapshots received.', () => host().snapshotsReceived);
+  counter('beats_sent_total', 'Store heartbeats sent.', () => host().beatsSent);
+  counter('log_compactions_total', 'Raft log compactions.', () => host().compactions);
+  const log = (): ReturnType<RaftLog['stats']> => raftLog.stats();
+  counter('raftlog_syncs_total', 'Syncs of the Raft log.', () => log().syncs);
+  counter('raftlog_batches_total', 'Batches written to the Raft log.', () => log().batches);
+  counter('raftlog_entries_total', 'Entries written to the Raft log.', () => log().entries);
+  counter('raftlog_written_bytes_total', 'Bytes written to the Raft log.', () => log().bytesWritten);
+  gauge('raftlog_disk_bytes', 'Bytes of the Raft log on disk.', () => log().diskBytes);
+  gauge('raftlog_sync_p50_seconds', 'Median of recent syncs of the Raft log.', () => log().syncMsP50 / 1_000);
+  gauge('raftlog_sync_p99_seconds', '99th percentile of recent syncs of the Raft log.', () => log().syncMsP99 / 1_000);
+  const kv = store.kv.counters;
+  counter('writes_total', 'Writes taken in.', () => kv.writes);
+  counter('reads_total', 'Reads by key taken in.', () => kv.reads);
+  counter('stale_reads_total', 'Reads served without a read point.', () => kv.staleReads);
+  counter('scans_total', 'Scans taken in.', () => kv.scans);
+  counter('forwards_total', 'Operations passed on to the leader.', () => kv.forwards);
+  counter('busy_rejections_total', 'Operations refused with ServerIsBusy.', () => kv.busy);
+  counter('deadlines_expired_total', 'Operations whose deadline passed.', () => kv.expired);
+  gauge('operations_in_flight', 'Operations taken in and not answered.', () => store.kv.admission.store.ops);
+  gauge('operations_in_flight_bytes', 'Bytes of the operations in flight.', () => store.kv.admission.store.bytes);
+  gauge(
+    'engine_write_backlog_bytes',
+    'Bytes on their way to the engine.',
+    () => store.replicas.engine.writeBacklogBytes,
+  );
+  gauge('placement_session_up', '1 while a session with placement is open.', () => (store.session.connected ? 1 : 0));
+  eventLoopLag(registry);
+  peerCounters(registry, transport);
+  return registry;
+}
+
+function eventLoopLag(registry: Registry): void {
+  const delays = monitorEventLoopDelay({ resolution: 10 });
+  delays.enable();
+  new Gauge({
+    name: 'skerry_event_loop_lag_seconds',
+    help: 'Event loop delay since the last look.',
+    labelNames: ['quantile'],
+    registers: [registry],
+    collect() {
+      for (const quantile of [50, 99, 100])
+        this.set({ quantile: `${quantile / 100}` }, delays.percentile(quantile) / 1e9);
+      delays.reset();
+    },
+  });
+}
+
+function peerCounters(registry: Registry, transport: Transport): void {
+  const peers = (): ReturnType<Transport['stats']>['peers'] => transport.stats().peers;
+  const counter = (name: string, help: string, read: (peer: ReturnType<typeof peers>[number]) => number): void => {
+    new Counter({
+      name: `skerry_peer_${name}`,
+      help,
+      labelNames: ['peer'],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const peer of peers()) this.inc({ peer: String(peer.hostId) }, read(peer));
+      },
+    });
+  };
+  counter('frames_sent_total', 'Frames sent to a peer store.', (p) => p.framesSent);
+  counter('frames_received_total', 'Frames received from a peer store.', (p) => p.framesReceived);
+  counter('sent_bytes_total', 'Bytes sent to a peer store.', (p) => p.bytesSent);
+  counter('received_bytes_total', 'Bytes received from a peer store.', (p) => p.bytesReceived);
+  counter('messages_sent_total', 'Raft messages sent to a peer store.', (p) => p.messagesSent);
+  counter('messages_dropped_total', 'Raft messages to a peer store that were dropped.', (p) => p.messagesDropped);
+  new Gauge({
+    name: 'skerry_peer_connected',
+    help: '1 while a peer store is connected.',
+    labelNames: ['peer'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const peer of peers()) this.set({ peer: String(peer.hostId) }, peer.connected ? 1 : 0);
+    },
+  });
+}
+
+export interface MetricsServer {
+  /** host:port. */
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** Serves a registry at /metrics. */
+export async function startMetricsServer(address: string, registry: Registry): Promise<MetricsServer> {
+  const colon = address.lastIndexOf(':');
+  const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
+  const server = createServer((request, response) => {
+    if (request.url !== '/metrics') {
+      response.writeHead(404).end();
+      return;
+    }
+    registry.metrics().then(
+      (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
+      (error: unknown) => response.writeHead(500).end(error instanceof Error ? error.message : String(error)),
+    );
+  });
+  await listen(server, host, Number(address.slice(colon + 1)), address);
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: `${address.slice(0, colon)}:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.closeAllConnections();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+function listen(server: Server, host: string, port: number, address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const inUse = error.code === 'EADDRINUSE';
+      reject(
+        inUse
+          ? new AddressInUseError(address)
+          : new BindError(address, `cannot listen at ${address}: ${error.message}`),
+      );
+    });
+    server.listen(port, host, resolve);
+  });
+}
