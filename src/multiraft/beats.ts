@@ -18,6 +18,8 @@ export class Beats {
   private readonly host: HostContext;
   private readonly byHost = new Map<number, HostBeat>();
   private readonly connected = new Set<number>();
+  /** When a host that is not connected was last. */
+  private readonly lostAtMs = new Map<number, number>();
   private sequence = 0;
   private due = false;
 
@@ -27,15 +29,23 @@ export class Beats {
 
   peerUp(hostId: number): void {
     this.connected.add(hostId);
+    this.lostAtMs.delete(hostId);
   }
 
   peerDown(hostId: number): void {
-    this.connected.delete(hostId);
+    if (this.connected.delete(hostId)) this.lostAtMs.set(hostId, this.host.runtime.nowMs());
     this.byHost.delete(hostId);
   }
 
   isUp(hostId: number): boolean {
     return this.connected.has(hostId);
+  }
+
+  /** True while the host is connected, and for `graceMs` after. */
+  wasUpWithin(hostId: number, graceMs: number): boolean {
+    if (this.connected.has(hostId)) return true;
+    const lostAtMs = this.lostAtMs.get(hostId);
+    return lostAtMs !== undefined && this.host.runtime.nowMs() - lostAtMs < graceMs;
   }
 
   /** Takes a MsgHeartbeat or MsgHeartbeatResp of a group. */

@@ -1,4 +1,5 @@
 import type { LogRecord } from '../raftlog/raft_log.js';
+import type { Beats } from './beats.js';
 import { isRunning, type HostContext } from './context.js';
 import { compactionSliceGroupsMax } from './limits.js';
 import type { Peer } from './peer.js';
@@ -20,12 +21,14 @@ interface Candidate {
  */
 export class Compactor implements TickWork {
   private readonly host: HostContext;
+  private readonly beats: Beats;
   private readonly peers: ReadonlyMap<number, Peer>;
   private readonly checkTicks: number;
   private running: Promise<void> | null = null;
 
-  constructor(host: HostContext, peers: ReadonlyMap<number, Peer>) {
+  constructor(host: HostContext, beats: Beats, peers: ReadonlyMap<number, Peer>) {
     this.host = host;
+    this.beats = beats;
     this.peers = peers;
     this.checkTicks = Math.max(1, Math.round(host.options.compaction.checkMs / host.options.tickMs));
   }
@@ -64,6 +67,7 @@ export class Compactor implements TickWork {
   private async candidates(): Promise<Candidate[]> {
     const found: Candidate[] = [];
     const nowMs = this.host.runtime.nowMs();
+    const logIsFull = this.host.log.stats().liveBytes >= this.host.options.compaction.logBytesMax;
     let seen = 0;
     for (const peer of [...this.peers.values()]) {
       if (++seen % compactionSliceGroupsMax === 0) {
@@ -71,43 +75,44 @@ export class Compactor implements TickWork {
         if (!isRunning(this.host)) return [];
       }
       if (peer.stopped || peer.hasSnapshot) continue;
-      const index = compactIndex(this.host, peer, nowMs);
+      const index = this.compactIndex(peer, nowMs, logIsFull);
       if (index >= peer.log.firstIndex()) found.push({ peer, index });
     }
     return found;
   }
-}
 
-/** How far the group's log may go; below its first index: not worth it now. */
-function compactIndex(host: HostContext, peer: Peer, nowMs: number): number {
-  const options = host.options.compaction;
-  const applied = peer.appliedIndex;
-  const first = peer.log.firstIndex();
-  const last = peer.log.lastIndex();
-  const idleForMs = peer.activity.idleForMs(applied, nowMs);
-  const kept = applied - first + 1;
-  if (kept <= options.idleTailEntries) return 0;
-  const bytes = peer.log.bytes();
-  const isBig = kept >= options.tailEntries + options.entriesMin || bytes >= options.bytesMin;
-  if (!isBig && idleForMs < options.idleMs) return 0;
-  const bytesPerEntry = Math.max(1, bytes / (last - first + 1));
-  const tailOfBytes = Math.floor(options.bytesMin / 2 / bytesPerEntry);
-  const tail = isBig ? Math.min(options.tailEntries, tailOfBytes) : options.idleTailEntries;
-  const index = applied - tail;
-  // Past this size nobody's need counts: a follower that far behind gets a snapshot.
-  if (bytes >= options.groupBytesMax) return index;
-  return Math.min(index, neededByFollowers(host, peer, nowMs));
-}
-
-/** The highest index that no follower is known to need. */
-function neededByFollowers(host: HostContext, peer: Peer, nowMs: number): number {
-  if (!peer.isLeader()) return peer.pins.lowest(nowMs, () => true);
-  const { progress } = peer.core.status();
-  let needed = peer.pins.lowest(nowMs, (replicaId, index) => (progress.get(replicaId)?.match ?? Infinity) >= index);
-  for (const member of progress.values()) {
-    const behind = peer.appliedIndex - member.match;
-    const counts = member.recentActive && member.match > 0 && behind <= host.options.compaction.followerEntriesMax;
-    if (member.id !== peer.replicaId && counts) needed = Math.min(needed, member.match);
+  /** How far the group's log may go; below its first index: not worth it now. */
+  private compactIndex(peer: Peer, nowMs: number, logIsFull: boolean): number {
+    const options = this.host.options.compaction;
+    const applied = peer.appliedIndex;
+    const first = peer.log.firstIndex();
+    const idleForMs = peer.activity.idleForMs(applied, nowMs);
+    const kept = applied - first + 1;
+    if (kept <= options.idleTailEntries) return 0;
+    const bytes = peer.log.bytes();
+    const isBig = kept >= options.tailEntries + options.entriesMin || bytes >= options.bytesMin;
+    if (!isBig && !logIsFull && idleForMs < options.idleMs) return 0;
+    const bytesPerEntry = Math.max(1, bytes / (peer.log.lastIndex() - first + 1));
+    const tailOfBytes = Math.floor(options.bytesMin / 2 / bytesPerEntry);
+    const tail = isBig ? Math.min(options.tailEntries, tailOfBytes) : options.idleTailEntries;
+    const index = applied - tail;
+    // Past these sizes nobody's need counts: a follower that far behind gets a snapshot.
+    if (logIsFull || bytes >= options.groupBytesMax) return index;
+    return Math.min(index, this.neededByFollowers(peer, nowMs));
   }
-  return needed;
+
+  /** The highest index that no follower is known to need. */
+  private neededByFollowers(peer: Peer, nowMs: number): number {
+    if (!peer.isLeader()) return peer.pins.lowest(nowMs, () => true);
+    const { followerEntriesMax, followerGraceMs } = this.host.options.compaction;
+    const { progress } = peer.core.status();
+    let needed = peer.pins.lowest(nowMs, (replicaId, index) => (progress.get(replicaId)?.match ?? Infinity) >= index);
+    for (const member of progress.values()) {
+      if (member.id === peer.replicaId || member.match === 0) continue;
+      if (peer.appliedIndex - member.match > followerEntriesMax) continue;
+      if (!this.beats.wasUpWithin(peer.hostOf(member.id), followerGraceMs)) continue;
+      needed = Math.min(needed, member.match);
+    }
+    return needed;
+  }
 }

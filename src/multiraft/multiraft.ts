@@ -80,7 +80,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     this.parts = { host, turn, writer, outbox, apply, installer, sender, nextReadContext };
     this.campaigns = new EarlyCampaigns(host, beats, this.peers);
     this.forwarding = new Forwarding(host);
-    this.compactor = new Compactor(host, this.peers);
+    this.compactor = new Compactor(host, beats, this.peers);
     this.ticker = new Ticker(host, beats, this.peers, [this.campaigns, this.forwarding, this.compactor]);
     const receiver = new SnapshotReceiver(host, config.disk, config.stagingDirectory, installer, (fromHost, head) =>
       this.findOrMake(fromHost, head.groupId, head.message),

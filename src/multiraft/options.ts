@@ -57,10 +57,14 @@ export interface CompactionOptions {
   readonly tailEntries: number;
   /** The same for a group compacted because it is idle. */
   readonly idleTailEntries: number;
-  /** A leader keeps this many applied entries at most for an active follower that is further behind, then it gets a snapshot. */
+  /** A leader keeps this many applied entries at most for a follower that is further behind; past it it gets a snapshot. */
   readonly followerEntriesMax: number;
+  /** ... and only while the follower's host is connected, or was this recently: a restart should not cost snapshots. */
+  readonly followerGraceMs: number;
   /** The log bytes of one group past which followers and running snapshots are no reason to keep entries. */
   readonly groupBytesMax: number;
+  /** The same for the log of all groups together. */
+  readonly logBytesMax: number;
   /** How long entries after a snapshot are kept for the follower that got it, at most. */
   readonly snapshotPinMs: number;
 }
@@ -114,7 +118,9 @@ export const defaultCompaction: CompactionOptions = {
   tailEntries: 1_024,
   idleTailEntries: 16,
   followerEntriesMax: 65_536,
+  followerGraceMs: 300_000,
   groupBytesMax: 256 * 1024 * 1024,
+  logBytesMax: 4 * 1024 * 1024 * 1024,
   snapshotPinMs: 120_000,
 };
 
