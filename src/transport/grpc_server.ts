@@ -7,7 +7,7 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
+import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProtoPath } from 'grpc-health-check';
 import { frameBytesMax } from '../base/limits.js';
@@ -15,7 +15,7 @@ import { nodeRuntime } from '../base/node_runtime.js';
 import type { Runtime } from '../base/runtime.js';
 import { concurrentStreamsMax, serverCloseGraceMs, serverKeepaliveTimeMs, serverKeepaliveTimeoutMs } from './limits.js';
 import { packageRoot } from './package_root.js';
-import { widenServerWindows } from './server_windows.js';
+import { ServerInternals } from './server_internals.js';
 
 /** A service as generated code or GrpcTransport gives it. */
 export interface GrpcService {
@@ -92,24 +92,29 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   health.addToServer(server);
   reflection(options.serviceNames).addToServer(server);
   const port = await bind(server, options.address);
-  widenServerWindows(server);
+  const internals = new ServerInternals();
+  internals.attach(server);
   let closing: Promise<void> | null = null;
   const close = (): Promise<void> => {
     setServing(false);
-    closing ??= shutDown(server, runtime, options.closeGraceMs ?? serverCloseGraceMs);
+    closing ??= shutDown(server, internals, runtime, options.closeGraceMs ?? serverCloseGraceMs);
     return closing;
   };
   return { port, server, setServing, close };
 }
 
-/** Reflection reads descriptors from the .proto files themselves; the generated code carries none. */
+let descriptors: PackageDefinition | null = null;
+
+/** Reflection needs descriptors, which the generated code does not carry: they are read from the .proto files, once. */
 function reflection(serviceNames: readonly string[]): ReflectionService {
+  descriptors ??= loadDescriptors();
+  return new ReflectionService(descriptors, { services: [...serviceNames, 'grpc.health.v1.Health'] });
+}
+
+function loadDescriptors(): PackageDefinition {
   const protoFolder = join(packageRoot(), 'proto');
   const files = readdirSync(join(protoFolder, 'skerry', 'v1')).filter((name) => name.endsWith('.proto'));
-  const definition = loadSync([...files.map((name) => `skerry/v1/${name}`), healthProtoPath], {
-    includeDirs: [protoFolder],
-  });
-  return new ReflectionService(definition, { services: [...serviceNames, 'grpc.health.v1.Health'] });
+  return loadSync([...files.map((name) => `skerry/v1/${name}`), healthProtoPath], { includeDirs: [protoFolder] });
 }
 
 function bind(server: Server, address: string): Promise<number> {
@@ -122,9 +127,12 @@ function bind(server: Server, address: string): Promise<number> {
   });
 }
 
-function shutDown(server: Server, runtime: Runtime, graceMs: number): Promise<void> {
+function shutDown(server: Server, internals: ServerInternals, runtime: Runtime, graceMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = runtime.after(graceMs, () => server.forceShutdown());
+    const timer = runtime.after(graceMs, () => {
+      server.forceShutdown();
+      internals.destroySockets();
+    });
     server.tryShutdown((error) => {
       timer.cancel();
       if (error === undefined) resolve();

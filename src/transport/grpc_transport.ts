@@ -29,7 +29,7 @@ const channelOptions: ChannelOptions = {
   'grpc.enable_channelz': 0,
   'grpc.enable_http_proxy': 0,
   'grpc.service_config_disable_resolution': 1,
-  // The dialling side only; the accepting side's is set in server_windows.ts.
+  // The dialling side only; the accepting side's is set in server_internals.ts.
   'grpc-node.flow_control_window': flowControlWindowBytes,
 };
 

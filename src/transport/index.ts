@@ -36,7 +36,7 @@
  *
  * Flow control. HTTP/2 grants 64 KiB per stream and connection by default, less than a busy turn's frame, which then
  * waits in its middle for the receiver's next turn. grpc-js can widen that for what the dialling side receives
- * (`grpc-node.flow_control_window`) but not for what a server receives; server_windows.ts does that.
+ * (`grpc-node.flow_control_window`) but not for what a server receives; server_internals.ts does that.
  *
  * Invariants.
  * - At most one connection per pair of hosts; snapshot streams share it.

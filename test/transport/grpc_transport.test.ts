@@ -1,5 +1,41 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { readFileSync } from 'node:fs';
+import type { ServerDuplexStream } from '@grpc/grpc-js';
 import t from 'tap';
-import { appendMessage, join, ListSink, ListSource, startHost } from './support.js';
+import type { Logger } from '../../src/base/logger.js';
+import { decodeEnvelope } from '../../src/wire/index.js';
+import { envelope, hello, nextEnvelope, Proxy, RawClient, startRawServer, statusOf } from './raw.js';
+import { appendMessage, join, ListSink, ListSource, startHost, type Host } from './support.js';
+
+/** Established TCP connections to a local port, as the kernel counts them. */
+function connectionsTo(port: number): number {
+  const hexPort = port.toString(16).toUpperCase().padStart(4, '0');
+  const established = '01';
+  return readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local, , state]) => local?.endsWith(`:${hexPort}`) === true && state === established).length;
+}
+
+function framesSent(host: Host, peer: number): number {
+  return host.transport.stats().peers.find(({ hostId }) => hostId === peer)?.framesSent ?? 0;
+}
+
+/** Collects what is logged at warn and error. */
+function loggerInto(lines: object[]): Logger {
+  const keep = (fields: object, message: string): void => void lines.push({ ...fields, message });
+  const nothing = (): void => undefined;
+  const logger: Logger = {
+    debug: nothing,
+    info: nothing,
+    warn: keep,
+    error: keep,
+    fatal: keep,
+    child: () => logger,
+  };
+  return logger;
+}
 
 t.test('many messages of one turn leave in one frame and arrive in order', async (t) => {
   const a = await startHost({ hostId: 1, incarnation: 10 });
@@ -8,12 +44,14 @@ t.test('many messages of one turn leave in one frame and arrive in order', async
   await join(a, b);
   t.same(a.heard.events[0], { type: 'peerUp', hostId: 2, incarnation: 20 });
   t.same(b.heard.events[0], { type: 'peerUp', hostId: 1, incarnation: 10 });
-  const before = a.transport.stats().peers[0]?.framesSent ?? 0;
-  for (let i = 1; i <= 1000; i++) t.ok(a.transport.sendMessage(2, i, appendMessage(i)));
+  const before = framesSent(a, 2);
+  let taken = 0;
+  for (let i = 1; i <= 1000; i++) if (a.transport.sendMessage(2, i, appendMessage(i))) taken++;
   a.transport.sendGone(2, { groupId: 5, replicaId: 6, confVer: 7, version: 8 });
   a.transport.flush();
   await b.heard.until('gone');
-  t.equal((a.transport.stats().peers[0]?.framesSent ?? 0) - before, 1);
+  t.equal(taken, 1000);
+  t.equal(framesSent(a, 2) - before, 1);
   const messages = b.heard.events.filter((event) => event.type === 'message');
   t.same(
     messages.map((event) => event.groupId),
@@ -21,21 +59,309 @@ t.test('many messages of one turn leave in one frame and arrive in order', async
   );
 });
 
-t.test('a snapshot goes from the dialling side to the accepting side', async (t) => {
+t.test('everything that can be sent arrives as it was, both ways', async (t) => {
   const a = await startHost({ hostId: 1 });
   const b = await startHost({ hostId: 2 });
   t.teardown(() => Promise.all([a.stop(), b.stop()]));
   await join(a, b);
+  const row = { groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6 };
+  const beat = { sequence: 9, syncAgeMs: 10, heartbeats: [row], responses: [{ ...row, groupId: 2 }] };
   for (const [from, to] of [
     [a, b],
     [b, a],
   ] as const) {
-    const sink = new ListSink();
-    to.heard.onSnapshot = () => Promise.resolve(sink);
-    const source = new ListSource(3, [Buffer.alloc(300_000, 1), Buffer.alloc(200_000, 2)]);
-    await from.transport.sendSnapshot(to.hostId, source);
-    t.equal(sink.outcome, 'finished');
-    t.equal(source.closes, 1);
-    t.equal(Buffer.concat(sink.chunks).length, 500_000);
+    const { transport } = from;
+    transport.sendMessage(to.hostId, 77, appendMessage(5, Buffer.from('data')));
+    transport.sendBeat(to.hostId, beat);
+    transport.sendForward(to.hostId, 1, Buffer.from('request'));
+    transport.sendForwardResponse(to.hostId, 2, Buffer.from('response'));
+    transport.sendGone(to.hostId, { groupId: 5, replicaId: 6, confVer: 7, version: 8 });
+    transport.flush();
+    await to.heard.until('gone');
+    const id = from.hostId;
+    t.same(to.heard.events.slice(1), [
+      { type: 'beat', from: id, beat },
+      { type: 'message', from: id, groupId: 77, message: appendMessage(5, Buffer.from('data')) },
+      { type: 'forward', from: id, id: 1, payload: Buffer.from('request') },
+      { type: 'forwardResponse', from: id, id: 2, payload: Buffer.from('response') },
+      { type: 'gone', from: id, gone: { groupId: 5, replicaId: 6, confVer: 7, version: 8 } },
+    ]);
   }
+});
+
+t.test('three hosts have exactly one connection per pair, snapshots in progress included', async (t) => {
+  const hosts: Host[] = [];
+  for (const hostId of [1, 2, 3]) hosts.push(await startHost({ hostId }));
+  t.teardown(() => Promise.all(hosts.map((host) => host.stop())));
+  const [a, b, c] = hosts as [Host, Host, Host];
+  await Promise.all([join(a, b), join(a, c), join(b, c)]);
+  const sink = new ListSink();
+  const halfway = once(sink.emitter, 'chunk');
+  a.heard.onSnapshot = () => Promise.resolve(sink);
+  const source = new ListSource(3, [Buffer.alloc(10)]);
+  let release = (): void => undefined;
+  const held = new Promise<null>((resolve) => (release = () => resolve(null)));
+  const first = source.next();
+  source.next = () => {
+    source.next = () => held;
+    return first;
+  };
+  const sent = c.transport.sendSnapshot(1, source);
+  await halfway;
+  t.same(
+    hosts.map((host) => connectionsTo(host.server.port)),
+    [0, 1, 2],
+    'the lower id dials',
+  );
+  release();
+  await sent;
+});
+
+t.test('a peer that restarts is met again under its new incarnation', async (t) => {
+  const a = await startHost({ hostId: 1 });
+  const b = await startHost({ hostId: 2, incarnation: 1 });
+  t.teardown(() => a.stop());
+  await join(a, b);
+  await b.stop();
+  await a.heard.until('peerDown');
+  t.notOk(a.transport.sendMessage(2, 1, appendMessage(1)), 'nothing is taken for a host that is away');
+  const again = await startHost({ hostId: 2, incarnation: 2, address: b.address });
+  t.teardown(() => again.stop());
+  await a.heard.until('peerUp', 2);
+  t.same(
+    a.heard.events.map((event) => (event.type === 'peerUp' ? event.incarnation : event.type)),
+    [1, 'peerDown', 2],
+  );
+  t.ok(a.transport.sendMessage(2, 1, appendMessage(1)));
+  a.transport.flush();
+  await again.heard.until('message');
+});
+
+t.test('a host that restarts on the dialling side takes the place of its old self', async (t) => {
+  const a = await startHost({ hostId: 1, incarnation: 1 });
+  const b = await startHost({ hostId: 2 });
+  t.teardown(() => b.stop());
+  await join(a, b);
+  await a.stop();
+  await b.heard.until('peerDown');
+  const again = await startHost({ hostId: 1, incarnation: 2 });
+  t.teardown(() => again.stop());
+  again.transport.setPeer(2, b.address);
+  await b.heard.until('peerUp', 2);
+  t.match(b.heard.events.at(-1), { type: 'peerUp', hostId: 1, incarnation: 2 });
+});
+
+t.test('an older incarnation does not push out the one that is connected', async (t) => {
+  const a = await startHost({ hostId: 1, incarnation: 5 });
+  const b = await startHost({ hostId: 2 });
+  t.teardown(() => Promise.all([a.stop(), b.stop()]));
+  await join(a, b);
+  const old = new RawClient(b.address);
+  t.teardown(() => old.close());
+  const call = old.exchange();
+  call.write(envelope({ hello: hello({ incarnation: 4 }) }));
+  t.match(await statusOf(call), { code: 9, details: /incarnation 5, not 4/ });
+  t.ok(b.transport.isConnected(1));
+  t.equal(b.heard.count('peerDown'), 0);
+});
+
+t.test('a connection that goes silent is found by keepalive and made anew', async (t) => {
+  const a = await startHost({ hostId: 1 });
+  const b = await startHost({ hostId: 2 });
+  const proxy = await Proxy.start(b.address);
+  t.teardown(async () => {
+    await Promise.all([a.stop(), b.stop()]);
+    await proxy.stop();
+  });
+  await join(a, { ...b, address: proxy.address });
+  proxy.freeze();
+  await a.heard.until('peerDown');
+  await a.heard.until('peerUp', 2);
+  t.equal(proxy.connections, 2);
+  await b.heard.untilTrue(() => b.heard.count('peerUp') === 2);
+  t.same(
+    b.heard.events.map((event) => event.type),
+    ['peerUp', 'peerDown', 'peerUp'],
+    'the accepting side too hears of the end before the new beginning',
+  );
+});
+
+t.test('a changed address drops the connection that was dialled to the old one', async (t) => {
+  const a = await startHost({ hostId: 1 });
+  const b = await startHost({ hostId: 2 });
+  const proxy = await Proxy.start(b.address);
+  t.teardown(async () => {
+    await Promise.all([a.stop(), b.stop()]);
+    await proxy.stop();
+  });
+  await join(a, b);
+  a.transport.setPeer(2, b.address);
+  t.ok(a.transport.isConnected(2), 'the same address changes nothing');
+  a.transport.setPeer(2, proxy.address);
+  t.equal(a.heard.count('peerDown'), 0, 'the handler is not called from within the call');
+  await a.heard.until('peerUp', 2);
+  t.equal(a.heard.count('peerDown'), 1);
+  t.equal(proxy.open, 1);
+  a.transport.removePeer(2);
+  await a.heard.until('peerDown', 2);
+  await b.heard.untilTrue(() => b.heard.events.at(-1)?.type === 'peerDown');
+  t.notOk(a.transport.isConnected(2));
+});
+
+t.test('while the peer does not read, things gather within bounds, and leave in one frame when it does', async (t) => {
+  const calls: ServerDuplexStream<Buffer, Buffer>[] = [];
+  const server = await startRawServer({
+    exchange: (call) => {
+      calls.push(call);
+      call.once('data', () => {
+        call.pause();
+        call.write(envelope({ hello: hello({ fromId: 2, toId: 1 }) }));
+      });
+    },
+  });
+  const a = await startHost({ hostId: 1 });
+  t.teardown(async () => {
+    await a.stop();
+    server.stop();
+  });
+  a.transport.setPeer(2, server.address);
+  await a.heard.until('peerUp');
+  const large = appendMessage(1, Buffer.alloc(4 * 1024 * 1024));
+  t.ok(a.transport.sendMessage(2, 1, large));
+  a.transport.flush();
+  const blockedAt = framesSent(a, 2);
+  for (let i = 1; i <= 50; i++) {
+    t.ok(a.transport.sendMessage(2, 2, appendMessage(i)));
+    a.transport.flush();
+  }
+  t.equal(framesSent(a, 2), blockedAt, 'nothing is written to a stream that pushes back');
+  let taken = 0;
+  while (a.transport.sendMessage(2, 3, large)) taken++;
+  a.transport.flush();
+  t.equal(taken, 15, 'the outbox holds 64 MiB');
+  t.equal(a.transport.stats().peers[0]?.messagesDropped, 1);
+
+  const received: Buffer[] = [];
+  const call = calls[0];
+  if (call === undefined) throw new Error('nobody called');
+  const all = new Promise<void>((resolve) => {
+    call.on('data', (frame: Buffer) => {
+      received.push(frame);
+      if (received.reduce((sum, { length }) => sum + length, 0) > 16 * 4 * 1024 * 1024) resolve();
+    });
+  });
+  call.resume();
+  await all;
+  const groups = received.map((frame) => decodeEnvelope(frame).messages.map(({ groupId }) => groupId));
+  t.same(groups[0], [1]);
+  t.same(groups[1]?.slice(0, 50), Array<number>(50).fill(2), 'what gathered came together');
+  t.equal(groups.flat().length, 1 + 50 + 15);
+  t.ok(groups.length <= 4, `in ${groups.length} frames`);
+});
+
+t.test('a host of another cluster is refused with the reason on both sides, and not asked again at once', async (t) => {
+  const logged: object[] = [];
+  const a = await startHost({ hostId: 1, clusterId: 7, logger: loggerInto(logged) });
+  const b = await startHost({ hostId: 2, clusterId: 8, logger: loggerInto(logged) });
+  t.teardown(() => Promise.all([a.stop(), b.stop()]));
+  const refused = new Promise<void>((resolve) => {
+    const timer = setInterval(() => {
+      if (a.transport.stats().peers[0]?.refusal === null) return;
+      clearInterval(timer);
+      resolve();
+    }, 5);
+  });
+  a.transport.setPeer(2, b.address);
+  await refused;
+  t.match(a.transport.stats().peers, [{ connected: false, refusal: 'refusedByPeer', framesSent: 1 }]);
+  t.match(logged, [
+    { reason: 'clusterMismatch', detail: 'host 1 belongs to cluster 7, host 2 to cluster 8' },
+    { reason: 'refusedByPeer', detail: 'host 1 belongs to cluster 7, host 2 to cluster 8' },
+  ]);
+  t.same([...a.heard.events, ...b.heard.events], []);
+});
+
+t.test('the dialling side checks the answer it gets', async (t) => {
+  const answers = [
+    hello({ clusterId: 9, fromId: 2, toId: 1 }),
+    hello({ fromId: 3, toId: 1 }),
+    hello({ fromId: 2, toId: 4 }),
+    hello({ fromId: 2, toId: 1, protocolVersion: 2 }),
+    null,
+  ];
+  const reasons: unknown[] = [];
+  for (const answer of answers) {
+    const server = await startRawServer({ exchange: (call) => void call.write(envelope({ hello: answer })) });
+    const logged: object[] = [];
+    const logger = loggerInto(logged);
+    const done = new Promise<void>((resolve) => {
+      logger.error = (fields) => {
+        reasons.push('reason' in fields ? fields.reason : null);
+        resolve();
+      };
+    });
+    const a = await startHost({ hostId: 1, logger });
+    a.transport.setPeer(2, server.address);
+    await done;
+    t.same(a.heard.events, []);
+    await a.stop();
+    server.stop();
+  }
+  t.same(reasons, ['clusterMismatch', 'hostMismatch', 'hostMismatch', 'protocolMismatch', 'helloMissing']);
+});
+
+t.test('the accepting side refuses hellos that do not fit, and garbage, and goes on serving', async (t) => {
+  const a = await startHost({ hostId: 1 });
+  const b = await startHost({ hostId: 2 });
+  t.teardown(() => Promise.all([a.stop(), b.stop()]));
+  await join(a, b);
+  const raw = new RawClient(b.address);
+  t.teardown(() => raw.close());
+  const firstFrames: [Buffer, RegExp][] = [
+    [envelope({ hello: hello({ clusterId: 99 }) }), /cluster 99/],
+    [envelope({ hello: hello({ clusterId: 0 }) }), /cluster 0/],
+    [envelope({ hello: hello({ toId: 5 }) }), /asked for host 5/],
+    [envelope({ hello: hello({ fromId: 3 }) }), /the lower id dials/],
+    [envelope({ hello: hello({ fromId: 2 }) }), /cannot be a peer/],
+    [envelope({ hello: hello({ fromId: 0 }) }), /cannot be a peer/],
+    [envelope({ hello: hello({ protocolVersion: 0 }) }), /protocol version 0/],
+    [envelope({}), /no hello/],
+    [Buffer.from('garbage that is no protobuf at all'), /malformed/],
+    [Buffer.alloc(100_000, 0xff), /malformed/],
+  ];
+  for (const [frame, details] of firstFrames) {
+    const call = raw.exchange();
+    call.write(frame);
+    t.match(await statusOf(call), { code: 9, details });
+  }
+  const snapshot = raw.snapshot();
+  snapshot.write(Buffer.alloc(1_000, 0xff));
+  t.not((await statusOf(snapshot)).code, 0);
+  const socket = connect(b.server.port, '127.0.0.1');
+  socket.write(Buffer.alloc(10_000, 0x42));
+  socket.on('error', () => undefined);
+  socket.resume();
+  await once(socket, 'close');
+  t.ok(a.transport.sendMessage(2, 1, appendMessage(1)));
+  a.transport.flush();
+  await b.heard.until('message');
+  t.equal(b.heard.count('peerDown'), 0);
+});
+
+t.test('garbage after the hello ends that stream only', async (t) => {
+  const b = await startHost({ hostId: 2 });
+  t.teardown(() => b.stop());
+  const raw = new RawClient(b.address);
+  t.teardown(() => raw.close());
+  const call = raw.exchange();
+  call.write(envelope({ hello: hello() }));
+  t.match((await nextEnvelope(call)).hello, { fromId: 2, toId: 1, clusterId: 7 });
+  call.write(Buffer.alloc(50, 0xff));
+  t.not((await statusOf(call)).code, 0);
+  await b.heard.until('peerDown');
+  const again = raw.exchange();
+  again.write(envelope({ hello: hello() }));
+  t.match((await nextEnvelope(again)).hello, { fromId: 2 });
+  again.on('error', () => undefined);
+  again.cancel();
 });
