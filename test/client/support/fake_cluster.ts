@@ -5,7 +5,7 @@ import type {
   ServerWritableStream,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { must } from '../../../src/base/assert.js';
 import { encodeKey, hashSplitKeys, inRange } from '../../../src/base/encoded_key.js';
 import type { Error as ErrorReply } from '../../../src/gen/skerry/v1/error.js';
@@ -54,6 +54,8 @@ export class FakeCluster {
   readonly writes: { command: WriteCommand; storeId: number; shardId: number }[] = [];
   readonly operations: { op: BatchOp; storeId: number }[] = [];
   trick: Trick = () => null;
+  /** True: a watch is accepted and stays silent. */
+  withholdWatch = false;
   placementTrick: (method: string) => ErrorReply | null = () => null;
   readonly calls = new Map<string, number>();
   readonly #stores = new Map<number, { server: Server; port: number; streams: Set<BatchStream> }>();
@@ -63,6 +65,7 @@ export class FakeCluster {
   #routes = new Map<number, ShardRoute>();
   readonly #pageRows: number;
   #nextSession = 9_000;
+  readonly #onWatch: (() => void)[] = [];
 
   private constructor(options: FakeOptions) {
     this.partitioning = options.partitioning ?? Partitioning.HASH;
@@ -135,15 +138,30 @@ export class FakeCluster {
     }
   }
 
+  /** Splits at the end of this turn: after the operation that is being served. */
+  splitAfterwards(shardId: number, at: Buffer, newShardId: number): void {
+    queueMicrotask(() => this.split(shardId, at, newShardId));
+  }
+
   /** The placement service learns the truth and tells everyone who watches. */
   publish(): void {
+    this.publishQuietly();
+    for (const watcher of this.#watchers) watcher.write(this.#listing());
+  }
+
+  /** The placement service learns the truth, and tells it only when asked. */
+  publishQuietly(): void {
     this.#routes = new Map(
       [...this.shards].map(([id, { shard, leaderStoreId, term }]) => [
         id,
         { shard, leaderReplicaId: shard.shardId * 10 + leaderStoreId, leaderStoreId, term },
       ]),
     );
-    for (const watcher of this.#watchers) watcher.write(this.#listing());
+  }
+
+  /** Resolves when a client next begins to watch. */
+  watching(): Promise<void> {
+    return new Promise((resolve) => this.#onWatch.push(resolve));
   }
 
   #listing(): WatchRoutesResponse {
@@ -184,7 +202,7 @@ export class FakeCluster {
   }
 
   breakStreams(storeId: number): void {
-    for (const stream of this.#stores.get(storeId)?.streams ?? []) stream.destroy();
+    for (const stream of this.#stores.get(storeId)?.streams ?? []) breakStream(stream);
   }
 
   async startPlacement(): Promise<void> {
@@ -264,7 +282,8 @@ export class FakeCluster {
         this.calls.set('watchRoutes', (this.calls.get('watchRoutes') ?? 0) + 1);
         this.#watchers.add(call);
         call.on('cancelled', () => this.#watchers.delete(call));
-        call.write(this.#listing());
+        if (!this.withholdWatch) call.write(this.#listing());
+        for (const resolve of this.#onWatch.splice(0)) resolve();
       },
       bootstrap: absent,
       registerStore: absent,
@@ -293,7 +312,7 @@ export class FakeCluster {
         } else if (trick !== null) results.push({ id: op.id, result: { $case: 'error', value: trick } });
         else results.push({ id: op.id, result: this.#answer(op, storeId) });
       }
-      if (broken) stream.destroy();
+      if (broken) breakStream(stream);
       else if (results.length > 0) stream.write({ results });
     });
   }
@@ -408,6 +427,11 @@ export class FakeCluster {
 }
 
 type BatchStream = ServerDuplexStream<BatchRequest, BatchResponse>;
+
+/** Ends a stream as a transport failure does, with everything on it unanswered. */
+function breakStream(stream: BatchStream): void {
+  stream.emit('error', Object.assign(new Error('broken'), { code: status.UNAVAILABLE, details: 'broken' }));
+}
 
 export function failure(message: string, detail: NonNullable<ErrorReply['detail']>): ErrorReply {
   return { message, detail };
