@@ -60,8 +60,10 @@ export const createResendMs = 2_000;
 export const operatorHistoryMax = 512;
 /** A step's command is sent again when nothing changed for this long. */
 export const stepResendMs = 2_000;
-/** Steps that only change the configuration or the leader. */
+/** Steps that only change the configuration. */
 export const stepTimeoutMsShort = 60_000;
+/** A transfer that took longer was refused by Raft: the heir lags or is gone. */
+export const stepTimeoutMsTransfer = 15_000;
 /** Steps that copy a shard's data. */
 export const stepTimeoutMsCopy = 15 * 60_000;
 /** A shard that was just moved by a scheduler is left alone this long. */
@@ -98,4 +100,7 @@ assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several comm
 assert(idPoolLowWater < idPoolSize && idPoolSize <= idsPerCallMax, 'the id pool is filled by one call');
 assert(routesPerPageDefault <= routesPerPageMax && shardsPerPageDefault <= shardsPerPageMax, 'pages fit');
 assert(keyspaceNameBytesMax <= 255, 'a name fits an index row');
-assert(stepResendMs * 4 <= stepTimeoutMsShort, 'a step is sent several times before it times out');
+assert(
+  stepResendMs * 4 <= Math.min(stepTimeoutMsShort, stepTimeoutMsTransfer),
+  'a step is sent several times before it times out',
+);

@@ -241,8 +241,8 @@ export class PlacementMember {
   }
 
   private lead(): void {
-    const { runtime, logger, settings, memberId } = this.options;
-    logger.info({ memberId, term: this.group.term() }, 'leading the placement group');
+    const { runtime, logger, settings } = this.options;
+    logger.info({ term: this.group.term() }, 'leading the placement group');
     this.work = new LeaderWork({
       runtime,
       logger,
@@ -287,7 +287,7 @@ export class PlacementMember {
     const work = this.work;
     if (work === null) return;
     this.work = null;
-    this.options.logger.info({ memberId: this.options.memberId }, 'no longer leading the placement group');
+    this.options.logger.info({ term: this.group.term() }, 'no longer leading the placement group');
     work.close(this.leaderAddress());
     this.feed.endMirrors();
     this.waiters.poke();

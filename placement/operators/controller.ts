@@ -2,7 +2,7 @@ import { must } from '../../src/base/assert.js';
 import type { TypedError } from '../../src/base/wire_errors.js';
 import type { StoreCommand } from '../../src/gen/skerry/v1/placement.js';
 import type { ClusterView } from '../cluster_view.js';
-import { stepResendMs, stepTimeoutMsCopy, stepTimeoutMsShort } from '../limits.js';
+import { stepResendMs, stepTimeoutMsCopy, stepTimeoutMsShort, stepTimeoutMsTransfer } from '../limits.js';
 import type { IdPool } from './id_pool.js';
 import type { Operator, OperatorPlan, OperatorState } from './operator.js';
 import { isFinished, transition } from './operator.js';
@@ -125,7 +125,7 @@ export class OperatorController {
   }
 
   private checkTime(operator: Operator, step: Step, why: string): void {
-    const timeoutMs = step.kind === 'addLearner' ? stepTimeoutMsCopy : stepTimeoutMsShort;
+    const timeoutMs = timeoutOf(step);
     if (this.options.view.nowMs - operator.stepStartedAtMs <= timeoutMs) return;
     this.finish(operator, 'timeout', `${describeStep(step)}: ${why} within ${timeoutMs} ms`);
   }
@@ -153,6 +153,11 @@ export class OperatorController {
     table.finish(operator, view.nowMs);
     this.options.finished(operator);
   }
+}
+
+function timeoutOf(step: Step): number {
+  if (step.kind === 'addLearner') return stepTimeoutMsCopy;
+  return step.kind === 'transferLeader' ? stepTimeoutMsTransfer : stepTimeoutMsShort;
 }
 
 /** A split that a store finds impossible stays so; a proposal that did not get through is another matter. */

@@ -8,8 +8,9 @@ export class OperatorTable {
   private readonly byShard = new Map<number, Operator>();
   private readonly byId = new Map<number, Operator>();
   private readonly finished: Operator[] = [];
-  /** Shards that a scheduler has just moved, and until when they rest. In order of time, since rests of a kind are equal. */
-  private readonly restUntilMs = new Map<number, number>();
+  /** Until when shards that a scheduler has just moved, or whose leader it has, are left alone in that respect. */
+  private readonly moveRests = new Map<number, number>();
+  private readonly transferRests = new Map<number, number>();
 
   get size(): number {
     return this.byId.size;
@@ -47,18 +48,32 @@ export class OperatorTable {
     if (operator.plan.source === 'scheduler') this.rest(operator, nowMs);
   }
 
-  /** A scheduler may touch the shard: nothing runs on it and it was not just moved. */
-  isFree(shardId: number, nowMs: number): boolean {
-    return !this.byShard.has(shardId) && (this.restUntilMs.get(shardId) ?? -Infinity) <= nowMs;
+  /** A scheduler may move the shard: nothing runs on it and it was not just moved. */
+  mayMove(shardId: number, nowMs: number): boolean {
+    return !this.byShard.has(shardId) && (this.moveRests.get(shardId) ?? -Infinity) <= nowMs;
+  }
+
+  /** A scheduler may transfer the shard's leader. */
+  mayTransfer(shardId: number, nowMs: number): boolean {
+    return !this.byShard.has(shardId) && (this.transferRests.get(shardId) ?? -Infinity) <= nowMs;
   }
 
   /** Drops rests that are over. */
   prune(nowMs: number): void {
-    for (const [shardId, untilMs] of this.restUntilMs) if (untilMs <= nowMs) this.restUntilMs.delete(shardId);
+    for (const rests of [this.moveRests, this.transferRests]) {
+      // In order of time, since all rests of a kind are equally long.
+      for (const [shardId, untilMs] of rests) {
+        if (untilMs > nowMs) break;
+        rests.delete(shardId);
+      }
+    }
   }
 
   private rest(operator: Operator, nowMs: number): void {
+    const { shardId } = operator.plan;
     const moved = effectOf(operator.steps).adds.length > 0;
-    this.restUntilMs.set(operator.plan.shardId, nowMs + (moved ? movedShardRestMs : transferredShardRestMs));
+    const rests = moved ? this.moveRests : this.transferRests;
+    rests.delete(shardId);
+    rests.set(shardId, nowMs + (moved ? movedShardRestMs : transferredShardRestMs));
   }
 }

@@ -175,6 +175,7 @@ function transferLeader(storeId: number, shard: ShardRecord, view: ClusterView):
   if (heir.role !== ReplicaRole.VOTER && heir.role !== ReplicaRole.INCOMING_VOTER) {
     return broken(`the replica on store ${storeId} is no voter`);
   }
+  if (!view.isConnected(storeId)) return broken(`store ${storeId} is not connected`);
   return { state: 'send', command: transferCommand(shard, heir) };
 }
 

@@ -68,7 +68,7 @@ function findTransfer(
   const { view, operators } = context;
   const [from, to] = [source.store.storeId, target.store.storeId];
   for (const shardId of view.leaders.ledBy(from)) {
-    if (planned.has(shardId) || !operators.isFree(shardId, view.nowMs)) continue;
+    if (planned.has(shardId) || !operators.mayTransfer(shardId, view.nowMs)) continue;
     const shard = view.state.shard(shardId);
     const heir = shard === undefined ? undefined : replicaOn(shard, to);
     if (shard === undefined || heir?.role !== ReplicaRole.VOTER || isJoint(shard)) continue;

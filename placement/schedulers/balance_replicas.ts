@@ -83,7 +83,7 @@ function findShard(
   const { view, operators } = context;
   let leading: ShardRecord | null = null;
   for (const shardId of view.state.shardIdsOn(source.store.storeId)) {
-    if (planned.has(shardId) || !operators.isFree(shardId, view.nowMs)) continue;
+    if (planned.has(shardId) || !operators.mayMove(shardId, view.nowMs)) continue;
     const shard = view.state.shard(shardId);
     if (shard === undefined || !mayMove(context, shard, source, target)) continue;
     if (view.leaderOf(shardId)?.leaderStoreId !== source.store.storeId) return shard;
