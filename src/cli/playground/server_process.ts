@@ -77,6 +77,8 @@ export class ServerProcess {
       ],
       {
         stdio: ['pipe', 'pipe', 'pipe'],
+        // Ctrl-C in a terminal is for us; we stop the servers in order.
+        detached: true,
         cwd: packageRoot,
         env: fromSource ? { ...process.env, SKERRY_FROM_SOURCE: '1' } : process.env,
       },

@@ -51,7 +51,10 @@ export class FakeCluster {
   readonly values = new Map<string, Buffer>();
   /** How often each session and sequence took effect, for keys of each shard at that time. */
   readonly applied = new Map<string, number>();
-  readonly writes: { command: WriteCommand; storeId: number; shardId: number }[] = [];
+  readonly writes: { command: WriteCommand; storeId: number; shardId: number; tookEffect: boolean }[] = [];
+  /** False once a write came below a floor that its session had told the shard. */
+  floorsHeld = true;
+  readonly #floors = new Map<number, number>();
   readonly operations: { op: BatchOp; storeId: number }[] = [];
   trick: Trick = () => null;
   /** True: a watch is accepted and stays silent. */
@@ -133,6 +136,7 @@ export class FakeCluster {
     });
     left.shard = { ...left.shard, endKey: at, epoch };
     // The session table goes with the keys.
+    this.#floors.set(newShardId, this.#floors.get(shardId) ?? 0);
     for (const [name, count] of [...this.applied]) {
       if (name.startsWith(`${shardId}/`)) this.applied.set(`${newShardId}/${name.slice(name.indexOf('/') + 1)}`, count);
     }
@@ -372,7 +376,11 @@ export class FakeCluster {
   #write(command: WriteCommand, shard: Shard, op: BatchOp): Result {
     const name = `${shard.shardId}/${command.sessionId}/${command.sequence}`;
     const storeId = must(this.operations.at(-1), 'the operation').storeId;
-    this.writes.push({ command, storeId, shardId: op.shardId });
+    const seen = { command, storeId, shardId: op.shardId, tookEffect: false };
+    this.writes.push(seen);
+    const floor = this.#floors.get(op.shardId) ?? 0;
+    if (command.sequence < floor) this.floorsHeld = false;
+    this.#floors.set(op.shardId, Math.max(floor, command.ackedBelow));
     for (const { key } of command.mutations) {
       if (!inRange(encodeKey(this.partitioning, Buffer.from(key)), shard.startKey, shard.endKey)) {
         return errorResult('outside', {
@@ -389,6 +397,7 @@ export class FakeCluster {
       const asExpected = expected === undefined ? current === undefined : current?.equals(expected) === true;
       if (!asExpected) return { $case: 'write', value: { applied: false, current } };
     }
+    seen.tookEffect = true;
     this.applied.set(name, (this.applied.get(name) ?? 0) + 1);
     for (const { key, op: change } of command.mutations) {
       const value =
