@@ -143,7 +143,7 @@ t.test('a cluster of real processes serves keys and values', async (t) => {
     t.equal(await detailOf({ ...kv, key: Buffer.alloc(4097), header }), 'invalidArgument');
     t.equal(await detailOf({ ...kv, value: Buffer.alloc(8 * 2 ** 20 + 1), header }), 'invalidArgument');
     const [shard] = await cluster.withAdmin((admin) => shardsOf(admin, 'default'));
-    const stale = { ...header, shardId: shard ? shardId(shard) : 0, epoch: { confVer: 0, version: 0 } };
+    const stale = { ...header, shardId: shard ? shardId(shard) : 0, epoch: { confVer: 999, version: 999 } };
     t.equal(await detailOf({ ...kv, header: stale }), 'epochNotMatch');
     t.match(await placement.call('GetKeyspace', { clusterId, name: 'none' }), {
       error: { detail: 'keyspaceNotFound' },
