@@ -1,0 +1,58 @@
+/**
+ * The placement service: knows which stores there are, which keyspaces and shards, and where each shard's replicas are;
+ * decides where they should be; and tells clients where to go. One, three or five members, one Raft group.
+ *
+ *             commands                         applied in log order, on every member
+ *   services ──────────▶ Raft group (src/multiraft) ──────────▶ ClusterState ──▶ engine rows
+ *      ▲                                                            │ changes
+ *      │ typed requests                                             ▼
+ *   clients, stores ◀──────────── RouteFeed ◀──────────────── PlacementMember
+ *                                                                   │ only while it leads
+ *   stores ──StoreSession: reports──▶ LeaderWork ──▶ ClusterView ──▶ Planner ──▶ operators
+ *          ◀──────────────────────────── commands ◀───────────────────────────────┘
+ *
+ * Two kinds of knowledge, kept apart:
+ *
+ * - What the members agree on (state/): cluster id, stores, keyspaces, shard descriptors with their epochs, shard
+ *   targets, the id counters. It goes through the log, is the same everywhere, and survives everything. Commands are
+ *   deterministic: the ids that they make come from the state's own counters.
+ * - What the leader observes (cluster_view.ts): heartbeats, who leads which shard, how far replicas are, which operators run.
+ *   It is not replicated. A new leader starts with the leaders that it mirrored from its predecessor (leader_mirror.ts)
+ *   and hears the rest in the first frames of the stores' sessions; until every store had the time to report, it
+ *   repairs nothing (ClusterView.isSettled).
+ *
+ * Stores are the truth about shards, placement is told. A descriptor is taken when its epoch is newer, by version
+ * first and then confVer; a leader when its term is not older. So reports may come late, twice or out of order.
+ *
+ * Decisions are pure: checkers/ look at one shard and repair it, schedulers/ look at all of them and even them out, both
+ * return plans of steps (operators/step.ts). A step describes how the shard should look, not a message: it is done when
+ * the shard looks like that, whoever did it. The controller sends the current step's command to the shard's leader,
+ * again when it got lost, and gives up when the shard turns out to be another one than the plan was made for. A move is
+ *
+ *   add learner ─▶ (caught up) ─▶ transfer leader, if the one to go leads ─▶ enter joint: promote and remove ─▶ leave joint
+ *
+ * Why balance does not swing: a move goes from a larger share to a smaller one and only if the first stays at least
+ * as large as the second; what is in flight counts as arrived; shares closer than one part in a hundred are even;
+ * weights move in steps of a sixteenth; a shard that was just moved rests. test/placement/planner_sim.test.ts turns
+ * 1,000 rounds to see it.
+ *
+ * Life of a keyspace: planning (its shards enter the log, a chunk per command) ─▶ creating (stores are told, until every shard
+ * has reported a leader) ─▶ ready. A leader that finds one in planning that it did not begin itself removes it: no store
+ * has heard of its shards.
+ *
+ * Who answers what: any member answers look-ups from its own state (after a read index, when it does not find the thing:
+ * it may lag behind the member that made it). Writes, and what only the leader observes, go to the leader: another member
+ * passes the request on, once, marked by metadata so that it is never passed on again. Without a leader the answer
+ * is PlacementUnavailable, within the caller's deadline. A store's session ends with the leader's address when this
+ * member does not lead.
+ *
+ * Adding or removing a replica by hand would be undone by the replica checker, so it also records what the shard
+ * should have from now on (ShardTarget); the health summary still measures against the keyspace's replica count.
+ *
+ * Missing, and known: members cannot be added or removed at run time; no merge, no splits by size or load, no hot-shard
+ * scheduler; label rules are host (always) and zone (as far as possible) only; `why` is a reason per blocked
+ * shard in the cluster's findings, not yet a call of its own; operators are not replicated, so a new leader's checkers
+ * remove a learner that its predecessor was about to promote; a shard target is per shard, not per keyspace.
+ */
+export { PlacementServer, type PlacementServerOptions } from './placement_server.js';
+export { placementConfigSchema, type PlacementConfig } from './placement_config.js';

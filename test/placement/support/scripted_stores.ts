@@ -1,0 +1,184 @@
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { assert, must } from '../../../src/base/assert.js';
+import type { Label, Replica, Shard } from '../../../src/gen/skerry/v1/meta.js';
+import { ReplicaRole } from '../../../src/gen/skerry/v1/meta.js';
+import type {
+  ChangeReplicas,
+  PlacementClient,
+  ShardReport,
+  SplitShard,
+  StoreCommand,
+  StoreSessionResponse,
+} from '../../../src/gen/skerry/v1/placement.js';
+import { StoreReport, StoreSessionRequest } from '../../../src/gen/skerry/v1/placement.js';
+import { call } from './running_members.js';
+
+interface World {
+  readonly shards: Map<number, { shard: Shard; leaderStoreId: number; term: number }>;
+  readonly stores: Map<number, ScriptedStore>;
+}
+
+export function newWorld(): World {
+  return { shards: new Map(), stores: new Map() };
+}
+
+/**
+ * The placement side of a store without the store: registers, holds a session, and does to a shared table of shards what
+ * commands say. Real stores are in the cluster tests; these can be told to misbehave.
+ */
+export class ScriptedStore {
+  readonly storeId: number;
+  readonly commands: StoreCommand[] = [];
+  readonly responses: StoreSessionResponse[] = [];
+  /** Commands of these kinds are taken and not carried out. */
+  readonly ignored = new Set<string>();
+  ended = false;
+  private readonly world: World;
+  private readonly clusterId: number;
+  private stream: ClientDuplexStream<StoreSessionRequest, StoreSessionResponse> | null = null;
+  private beat: NodeJS.Timeout | null = null;
+
+  private constructor(world: World, clusterId: number, storeId: number) {
+    this.world = world;
+    this.clusterId = clusterId;
+    this.storeId = storeId;
+    world.stores.set(storeId, this);
+  }
+
+  static async register(
+    world: World,
+    client: PlacementClient,
+    clusterId: number,
+    name: string,
+    labels: Label[] = [],
+  ): Promise<ScriptedStore> {
+    const request = {
+      clusterId,
+      storeId: 0,
+      address: `${name}:1`,
+      labels,
+      version: '0',
+      engine: 'script',
+      directoryId: name,
+    };
+    const answer = await call(client, client.registerStore, request);
+    assert(answer.error === undefined, () => `refused: ${answer.error?.message}`);
+    return new ScriptedStore(world, clusterId, answer.storeId);
+  }
+
+  connect(client: PlacementClient, held: StoreSessionRequest['held'] = []): void {
+    this.disconnect();
+    this.ended = false;
+    const stream = client.storeSession();
+    this.stream = stream;
+    stream.on('data', (frame: StoreSessionResponse) => this.receive(frame));
+    stream.on('end', () => void (this.ended = true));
+    stream.on('error', () => void (this.ended = true));
+    const report = StoreReport.create({ capacityBytes: 1_000_000, incarnation: 1 });
+    this.send({ store: report, held });
+    const led = [...this.world.shards.values()].filter((s) => s.leaderStoreId === this.storeId);
+    this.send({ shards: led.map((s) => this.reportOf(s.shard.shardId)) });
+    this.beat = setInterval(() => this.send({ store: report }), 50);
+  }
+
+  disconnect(): void {
+    if (this.beat !== null) clearInterval(this.beat);
+    this.beat = null;
+    this.stream?.cancel();
+    this.stream = null;
+  }
+
+  send(part: Partial<StoreSessionRequest>): void {
+    this.stream?.write({ ...StoreSessionRequest.create(), clusterId: this.clusterId, storeId: this.storeId, ...part });
+  }
+
+  private receive(frame: StoreSessionResponse): void {
+    this.responses.push(frame);
+    for (const command of frame.commands) {
+      this.commands.push(command);
+      if (command.command !== undefined && !this.ignored.has(command.command.$case)) this.execute(command);
+    }
+  }
+
+  private execute({ command }: StoreCommand): void {
+    switch (command?.$case) {
+      case 'createShards':
+        command.value.shards.forEach((shard, i) => {
+          const first = shard.replicas.find((r) => r.replicaId === command.value.firstLeaders[i]);
+          if (first?.storeId !== this.storeId || this.world.shards.has(shard.shardId)) return;
+          this.lead({ ...shard }, 6);
+        });
+        return;
+      case 'transferLeader': {
+        const at = must(this.world.shards.get(command.value.shardId), 'the shard');
+        const heir = must(
+          at.shard.replicas.find((r) => r.replicaId === command.value.toReplicaId),
+          'the heir',
+        );
+        if (at.leaderStoreId !== this.storeId) return;
+        this.world.stores.get(heir.storeId)?.lead(at.shard, at.term + 1);
+        this.send({ noLongerLed: [command.value.shardId] });
+        return;
+      }
+      case 'changeReplicas':
+        return this.change(command.value);
+      case 'splitShard':
+        return this.split(command.value);
+      case 'destroyReplica':
+      case undefined:
+        return;
+    }
+  }
+
+  /** Makes this store the leader of a shard, with a report. */
+  lead(shard: Shard, term: number): void {
+    this.world.shards.set(shard.shardId, { shard, leaderStoreId: this.storeId, term });
+    this.send({ shards: [this.reportOf(shard.shardId)] });
+  }
+
+  private change({ shardId, epoch, changes, joint }: ChangeReplicas): void {
+    const at = must(this.world.shards.get(shardId), 'the shard');
+    if (at.leaderStoreId !== this.storeId || at.shard.epoch?.confVer !== epoch?.confVer) return;
+    let replicas: Replica[] = at.shard.replicas.map((r) => ({ ...r }));
+    for (const { role, replicaId, storeId } of changes) {
+      const present = replicas.find((r) => r.replicaId === replicaId);
+      if (role === ReplicaRole.UNSPECIFIED && joint && present !== undefined) present.role = ReplicaRole.OUTGOING_VOTER;
+      else if (role === ReplicaRole.UNSPECIFIED) replicas = replicas.filter((r) => r !== present);
+      else if (present === undefined) replicas.push({ replicaId, storeId, role });
+      else present.role = joint ? ReplicaRole.INCOMING_VOTER : role;
+    }
+    if (changes.length === 0) {
+      replicas = replicas.filter((r) => r.role !== ReplicaRole.OUTGOING_VOTER);
+      for (const replica of replicas) {
+        if (replica.role === ReplicaRole.INCOMING_VOTER) replica.role = ReplicaRole.VOTER;
+      }
+    }
+    const { confVer, version } = must(at.shard.epoch, 'an epoch');
+    this.lead({ ...at.shard, replicas, epoch: { confVer: confVer + 1, version } }, at.term);
+  }
+
+  private split({ shardId, splitKey, into }: SplitShard): void {
+    const at = must(this.world.shards.get(shardId), 'the shard');
+    const { confVer, version } = must(at.shard.epoch, 'an epoch');
+    const epoch = { confVer, version: version + 1 };
+    const ids = into?.replicaIds ?? [];
+    const replicas = at.shard.replicas.map((r, i) => ({ ...r, replicaId: ids[i] ?? 0 }));
+    this.lead({ ...at.shard, shardId: into?.shardId ?? 0, startKey: splitKey, epoch, replicas }, 6);
+    this.lead({ ...at.shard, endKey: splitKey, epoch }, at.term);
+  }
+
+  private reportOf(shardId: number): ShardReport {
+    const { shard, term } = must(this.world.shards.get(shardId), 'the shard');
+    const own = must(
+      shard.replicas.find((r) => r.storeId === this.storeId),
+      'a replica of its own',
+    );
+    const progress = shard.replicas.map((r) => ({
+      replicaId: r.replicaId,
+      down: false,
+      pending: false,
+      matchIndex: 9,
+    }));
+    return { shard, leaderReplicaId: own.replicaId, term, progress, approximateBytes: 100, approximateKeys: 10 };
+  }
+}
