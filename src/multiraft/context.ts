@@ -29,6 +29,8 @@ export interface HostContext {
   closed: boolean;
   /** Schedules a turn of the host if none is. */
   wake(): void;
+  /** Ends a group whose part of the log turned out to be damaged. */
+  quarantine(groupId: number): void;
   /** Latches the failure and reports it once. */
   fail(error: unknown): void;
 }

@@ -202,6 +202,11 @@ export interface HostCallbacks {
   stranger?(groupId: number, message: Message): { readonly confVer: number; readonly version: number } | null;
   /** A peer says that our replica is no longer a member. */
   gone(groupId: number, replicaId: number, confVer: number, version: number): void;
+  /**
+   * Damage in the Raft log took entries of a running replica: it was stopped and must not be started again, only be
+   * replaced (its log is kept until the store drops it).
+   */
+  dataLost?(groupId: number, replicaId: number): void;
   /** Connections to other hosts, for reports. */
   peerUp?(hostId: number, incarnation: number): void;
   peerDown?(hostId: number): void;

@@ -4,6 +4,7 @@ import { heartbeatMessage, type Beats } from './beats.js';
 import { isRunning, type HostContext } from './context.js';
 import type { EarlyCampaigns } from './early_campaigns.js';
 import type { Forwarding } from './forwarding.js';
+import type { LogWriter } from './log_writer.js';
 import type { Peer } from './peer.js';
 import type { SnapshotReceiver } from './snapshot_receiver.js';
 
@@ -35,10 +36,12 @@ export class Inbound implements TransportHandlers {
   private readonly campaigns: EarlyCampaigns;
   private readonly forwarding: Forwarding;
   private readonly receiver: SnapshotReceiver;
+  private readonly writer: LogWriter;
   private readonly directory: PeerDirectory;
 
   constructor(
     host: HostContext,
+    writer: LogWriter,
     beats: Beats,
     campaigns: EarlyCampaigns,
     forwarding: Forwarding,
@@ -46,6 +49,7 @@ export class Inbound implements TransportHandlers {
     directory: PeerDirectory,
   ) {
     this.host = host;
+    this.writer = writer;
     this.beats = beats;
     this.campaigns = campaigns;
     this.forwarding = forwarding;
@@ -68,6 +72,10 @@ export class Inbound implements TransportHandlers {
 
   message(fromHost: number, groupId: number, message: Message): void {
     if (!isRunning(this.host) || !travelling.has(message.type)) return;
+    if (message.entries.length > 0 && this.writer.unsyncedBytes >= this.host.options.limits.unsyncedBytes) {
+      this.host.counters.messagesDropped++;
+      return;
+    }
     const peer = this.peerFor(fromHost, groupId, message);
     if (asksForVote(message)) this.checkStranger(fromHost, groupId, message, peer);
     peer?.deliver(fromHost, message);

@@ -31,6 +31,11 @@ export const applyBatchEntriesMax = 8_192;
 /** Engine batches on their way: one is written while the next gathers. Past it committed entries wait. */
 export const applyBatchesInFlightMax = 2;
 
+/** Bytes of one write of the log; a turn with more makes several. Far below what the log takes in one write. */
+export const logWriteBytesMax = 64 * 1024 * 1024;
+/** Bytes written and not synced. Past it appends of other hosts' leaders are dropped, which makes them slow down. */
+export const unsyncedBytesMax = 256 * 1024 * 1024;
+
 /** Keys of one read of a pass (the engine takes four times as many); more are read one after the other. */
 export const prefetchKeysMax = 4_096;
 /** Wait before a read that the engine had no room for is asked again: by then it has answered many. */
@@ -63,4 +68,5 @@ export const compactionSliceGroupsMax = 256;
 
 assert(commandBytesMax <= groupProposalBytesMax, 'the largest command fits an idle group');
 assert(groupProposalBytesMax <= hostProposalBytesMax, 'one group cannot take more than all');
+assert(commandBytesMax <= logWriteBytesMax, 'the largest entry fits a write of the log');
 assert(entryBytesMax <= applyBatchBytesMax, 'a common entry fits an engine batch');

@@ -14,6 +14,7 @@ interface Batch {
   /** Owner of the record at the same position. */
   owners: Peer[];
   jobs: AppendJob[];
+  bytes: number;
 }
 
 /**
@@ -31,6 +32,7 @@ export class LogWriter {
   /** Written, not synced; oldest first. */
   private outstanding: Batch[] = [];
   private synced: Batch[] = [];
+  private unsynced = 0;
 
   constructor(host: HostContext) {
     this.host = host;
@@ -39,6 +41,11 @@ export class LogWriter {
   /** True while a response waits for deliver(). */
   get hasSynced(): boolean {
     return this.synced.length > 0;
+  }
+
+  /** Bytes of entries written and not synced. */
+  get unsyncedBytes(): number {
+    return this.unsynced;
   }
 
   /**
@@ -53,9 +60,11 @@ export class LogWriter {
     for (const record of records) {
       this.batch.records.push(record);
       this.batch.owners.push(peer);
+      this.batch.bytes += bytesOf(record);
     }
     peer.unsyncedWrites++;
     this.batch.jobs.push({ peer, responses });
+    if (this.batch.bytes >= this.host.options.limits.logWriteBytes) this.flush();
   }
 
   /** Ends the turn: one write for all groups. */
@@ -77,6 +86,7 @@ export class LogWriter {
     batch.records = [];
     batch.owners = [];
     this.outstanding.push(batch);
+    this.unsynced += batch.bytes;
     this.host.log.write(records).then(
       () => this.onSynced(batch),
       (error: unknown) => this.host.fail(error),
@@ -100,7 +110,9 @@ export class LogWriter {
     if (this.host.failed) return;
     // Promises of one group commit settle in the order of their writes, and so do batches here.
     const position = this.outstanding.indexOf(batch);
-    this.synced.push(...this.outstanding.splice(0, position + 1));
+    const done = this.outstanding.splice(0, position + 1);
+    for (const each of done) this.unsynced -= each.bytes;
+    this.synced.push(...done);
     this.host.wake();
   }
 
@@ -117,5 +129,11 @@ export class LogWriter {
 }
 
 function emptyBatch(): Batch {
-  return { records: [], owners: [], jobs: [] };
+  return { records: [], owners: [], jobs: [], bytes: 0 };
+}
+
+function bytesOf(record: LogRecord): number {
+  let bytes = 0;
+  if (record.kind === 'append') for (const entry of record.entries) bytes += entry.data.length;
+  return bytes;
 }

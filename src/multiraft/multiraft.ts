@@ -85,7 +85,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     const receiver = new SnapshotReceiver(host, config.disk, config.stagingDirectory, installer, (fromHost, head) =>
       this.findOrMake(fromHost, head.groupId, head.message),
     );
-    this.inbound = new Inbound(host, beats, this.campaigns, this.forwarding, receiver, this);
+    this.inbound = new Inbound(host, writer, beats, this.campaigns, this.forwarding, receiver, this);
   }
 
   async start(): Promise<void> {
@@ -198,6 +198,16 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     void running.stop();
   }
 
+  /** Its log lost entries: nothing is stepped or told for the group any more; its mark in the log stays. */
+  private quarantine(groupId: number): void {
+    const peer = this.peers.get(groupId);
+    if (peer === undefined) return;
+    this.peers.delete(groupId);
+    this.host.logger.error({ groupId }, 'the log of a group is damaged; its replica is stopped');
+    void peer.stop();
+    this.host.callbacks.dataLost?.(groupId, peer.replicaId);
+  }
+
   private async dropLog(peer: Peer): Promise<void> {
     await peer.stop();
     if (this.host.failed || this.host.closed) return;
@@ -238,6 +248,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
       tick: 0,
       failed: false,
       closed: false,
+      quarantine: (groupId) => this.quarantine(groupId),
       wake: () => this.parts.turn.wake(),
       fail: (error) => {
         if (host.failed || host.closed) {

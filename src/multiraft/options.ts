@@ -15,9 +15,11 @@ import {
   hostProposalBytesMax,
   hostProposalsMax,
   inboxMessagesMax,
+  logWriteBytesMax,
   snapshotSendQueueMax,
   snapshotsReceivingMax,
   snapshotsSendingMax,
+  unsyncedBytesMax,
 } from './limits.js';
 
 /** Tunables of a host. All hosts of a cluster should have the same tick settings. */
@@ -79,6 +81,8 @@ export interface HostLimits {
   readonly groupReads: number;
   readonly groupReadRounds: number;
   readonly inboxMessages: number;
+  readonly logWriteBytes: number;
+  readonly unsyncedBytes: number;
   readonly applyBatchBytes: number;
   readonly applyBatchEntries: number;
   readonly applyBatchesInFlight: number;
@@ -99,6 +103,8 @@ export const defaultLimits: HostLimits = {
   groupReads: groupReadsMax,
   groupReadRounds: groupReadRoundsMax,
   inboxMessages: inboxMessagesMax,
+  logWriteBytes: logWriteBytesMax,
+  unsyncedBytes: unsyncedBytesMax,
   applyBatchBytes: applyBatchBytesMax,
   applyBatchEntries: applyBatchEntriesMax,
   applyBatchesInFlight: applyBatchesInFlightMax,
@@ -131,7 +137,7 @@ export const defaultOptions: MultiRaftOptions = {
   appendBytesMax: 1024 * 1024,
   inflightMessagesMax: 256,
   inflightBytesMax: 32 * 1024 * 1024,
-  applyingBytesMax: 16 * 1024 * 1024,
+  applyingBytesMax: 4 * 1024 * 1024,
   readTimeoutTicks: 30,
   outcomeTimeoutTicks: 20,
   sendPolicy: batchingSendPolicy,

@@ -253,6 +253,10 @@ export class Peer implements Group, StorageOwner {
     return { index: this.appliedIndex, term: this.appliedTerm, confState: this.confState };
   }
 
+  damaged(): void {
+    if (!this.stopped) this.host.quarantine(this.groupId);
+  }
+
   fail(error: unknown): void {
     if (!this.stopped) this.host.fail(error);
   }

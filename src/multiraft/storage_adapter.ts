@@ -1,5 +1,6 @@
 import type { ConfState, Entry, HardState, SnapshotMeta } from '../raft/message.js';
 import type { EntriesUnavailable, RaftStorage } from '../raft/storage.js';
+import { RaftLogError } from '../raftlog/log_error.js';
 import type { GroupLog } from '../raftlog/raft_log.js';
 import { groupLogLoadsMax } from './limits.js';
 
@@ -9,6 +10,8 @@ export interface StorageOwner {
   entriesLoaded(): void;
   /** What a snapshot taken now would stand for; null: none can be sent now. */
   snapshotMeta(): SnapshotMeta | null;
+  /** Entries on disk are damaged: the group cannot go on. */
+  damaged(): void;
   fail(error: unknown): void;
 }
 
@@ -65,7 +68,16 @@ export class StorageAdapter implements RaftStorage {
         this.loading.delete(lo);
         this.owner.entriesLoaded();
       },
-      (error: unknown) => this.owner.fail(error),
+      (error: unknown) => this.loadFailed(lo, error),
     );
+  }
+
+  private loadFailed(lo: number, error: unknown): void {
+    this.loading.delete(lo);
+    const code = error instanceof RaftLogError ? error.code : null;
+    // Compacted or replaced while they were being read: the core asks again and is told so.
+    if (code === 'entriesGone') this.owner.entriesLoaded();
+    else if (code === 'entryDamaged') this.owner.damaged();
+    else this.owner.fail(error);
   }
 }

@@ -2,7 +2,6 @@ import { silentLogger } from '../../src/base/logger.js';
 import { must } from '../../src/base/assert.js';
 import { Prng } from '../../src/base/prng.js';
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
-import type { Engine } from '../../src/engine/engine.js';
 import type {
   Group,
   GroupSpec,
@@ -263,7 +262,7 @@ export class Cluster {
       callbacks: {},
     };
     before?.(host);
-    for (const record of await readRecords(engine as Engine)) await this.addReplica(host, record);
+    for (const record of await readRecords(engine)) await this.addReplica(host, record);
     await host.multiRaft.start();
     this.connect(host);
     this.hosts.set(hostId, host);

@@ -121,7 +121,9 @@ t.test('done is never called from within propose or readIndex', async (t) => {
   await cluster.waitForLeader(1);
   const group = cluster.group(1, 1);
   let calls = 0;
-  const count = (): void => void calls++;
+  const count = (): void => {
+    calls++;
+  };
   group.propose(1, Buffer.from('{"op":"set","key":"a","value":"1"}'), count);
   group.readIndex(count);
   t.equal(calls, 0);
