@@ -95,10 +95,10 @@ export class Collector {
   }
 
   private async run(): Promise<void> {
-    while (!this.stopped && this.writer.failure === null && this.wanted()) {
+    while (!this.stopped && !this.writer.hasFailed() && this.wanted()) {
       const segment = this.table.first;
       if (segment.needed) await this.empty(segment);
-      if (this.writer.failure !== null) return;
+      if (this.writer.hasFailed()) return;
       if (segment.needed) continue;
       this.table.shift();
       // The batch names the new first segment; only when it is on disk may the old one change.
@@ -122,7 +122,7 @@ export class Collector {
     wanted.sort((a, b) => a.address - b.address);
     for (const run of planReads(wanted, this.table)) {
       const found = await readRun(run, this.table);
-      if (this.writer.failure !== null) return;
+      if (this.writer.hasFailed()) return;
       await this.settle(this.rewriteFound(found));
     }
     await this.settle(this.rewriteResting(resting, segment));
@@ -166,7 +166,7 @@ export class Collector {
     if (batch === null) return;
     this.writer.kick();
     await batch.synced;
-    assert(this.writer.failure === null, 'a batch that is synced did not fail');
+    assert(!this.writer.hasFailed(), 'a batch that is synced did not fail');
   }
 
   private turn(): Promise<void> {

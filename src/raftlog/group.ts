@@ -117,7 +117,8 @@ export class Group implements GroupLog {
   truncate(lastIndex: number): void {
     const end = Math.max(this.slotOf(lastIndex + 1), this.head * slotNumbers);
     for (let slot = end; slot < this.slots.length; slot += slotNumbers) this.forget(slot);
-    this.slots.length = Math.min(end, this.slots.length);
+    // Setting the length costs even when it stays.
+    if (end < this.slots.length) this.slots.length = end;
   }
 
   /** Moves the base up to `index`, which may lie past the last entry. */
@@ -148,9 +149,11 @@ export class Group implements GroupLog {
   /** While opening: takes bounds from a record. Entries that they imply and that are not known are missing. */
   restoreBounds(baseIndex: number, baseTerm: number, lastIndex: number): void {
     if (baseIndex < this.baseIndex) this.reset(baseIndex, baseTerm);
-    else this.compact(baseIndex, baseTerm);
-    this.truncate(lastIndex);
-    for (let n = lastIndex - this.lastIndex(); n > 0; n--) this.slots.push(missing, 0, 0);
+    else if (baseIndex > this.baseIndex) this.compact(baseIndex, baseTerm);
+    this.baseTerm = baseTerm;
+    let more = lastIndex - this.lastIndex();
+    if (more < 0) this.truncate(lastIndex);
+    for (; more > 0; more--) this.slots.push(missing, 0, 0);
   }
 
   /** While opening: something about this group is lost, so nothing known before may be believed. */

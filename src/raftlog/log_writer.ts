@@ -30,6 +30,7 @@ export interface Batch {
 }
 
 interface OpenBatch extends Batch {
+  readonly sinceMs: number;
   readonly header: Buffer;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -49,7 +50,7 @@ export class LogWriter {
   syncs = 0;
   batches = 0;
   bytesWritten = 0;
-  lastSyncAtMs = 0;
+  lastSyncAtMs: number;
   /** Everything below this address is on disk. */
   syncedAddress: number;
   failure: Error | null = null;
@@ -65,6 +66,7 @@ export class LogWriter {
   private written: Segment;
   private queue: OpenBatch[] = [];
   private open: OpenBatch | null = null;
+  private writing: OpenBatch | null = null;
   private pumping: Promise<void> | null = null;
 
   constructor(o: {
@@ -84,6 +86,8 @@ export class LogWriter {
     this.afterSync = o.afterSync;
     this.onFailure = o.onFailure;
     this.written = o.table.last;
+    // Opening has synced this file.
+    this.lastSyncAtMs = o.runtime.nowMs();
     this.syncedAddress = this.written.base + this.written.tail;
     this.ahead = this.files.plan(this.written, 0);
   }
@@ -141,6 +145,15 @@ export class LogWriter {
     await this.ahead?.file?.close();
   }
 
+  hasFailed(): boolean {
+    return this.failure !== null;
+  }
+
+  /** When the oldest batch that is not on disk yet was begun; null when all is on disk. */
+  get pendingSinceMs(): number | null {
+    return this.writing?.sinceMs ?? this.queue[0]?.sinceMs ?? null;
+  }
+
   /** The segment that batches go to now; later ones in the table are still empty on disk. */
   get writtenSegment(): Segment {
     return this.written;
@@ -166,6 +179,7 @@ export class LogWriter {
       sequence,
       synced,
       table: [],
+      sinceMs: this.runtime.nowMs(),
       header,
       resolve,
       reject,
@@ -236,6 +250,7 @@ export class LogWriter {
       if (batch === undefined) break;
       if (batch === this.open) this.finish(batch);
       this.queue.shift();
+      this.writing = batch;
       try {
         if (batch.segment !== this.written) await this.roll(batch);
         await this.writeBatch(batch);
@@ -243,6 +258,7 @@ export class LogWriter {
         batch.reject(failedError(error));
         throw error;
       }
+      this.writing = null;
       batch.resolve();
       this.afterSync();
     }

@@ -77,4 +77,6 @@ export interface RaftLogStats {
   readonly syncMsP99: number;
   /** Monotonic time of the last sync that succeeded, Runtime.nowMs. */
   readonly lastSyncAtMs: number;
+  /** Monotonic time since which something waits for its sync, Runtime.nowMs; null: nothing waits. An idle log has an old last sync. */
+  readonly pendingSinceMs: number | null;
 }

@@ -131,7 +131,7 @@ export function checkEntry(b: Buffer, at: number, groupId: number, index: number
 /** Takes what a frame's records say, in order. */
 export interface RecordSink {
   dropped(groupId: number): void;
-  /** `position` is where the record starts in the buffer. Calls of `entry` follow, `count` of them. */
+  /** `position` is where the record starts in the buffer. Calls of `entry` follow, `record.count` of them. */
   state(record: DecodedState, position: number): void;
   entry(index: number, term: number, length: number, position: number): void;
 }
@@ -143,6 +143,10 @@ export interface DecodedState {
   baseTerm: number;
   lastIndex: number;
   damaged: boolean;
+  /** Index of the first entry that follows; without meaning when there is none. */
+  first: number;
+  /** Entries that follow. */
+  count: number;
 }
 
 class Reader {
@@ -162,6 +166,11 @@ class Reader {
 
   /** The next varint, or -1 if it is cut off, longer than it may be, or above 2^53 - 1. */
   varint(): number {
+    const first = this.at < this.end ? (this.b[this.at] ?? 255) : 255;
+    if (first < 128) {
+      this.at++;
+      return first;
+    }
     let value = 0;
     let scale = 1;
     for (let i = 0; i < varintBytesMax; i++) {
@@ -185,20 +194,30 @@ function decodeState(r: Reader, flags: number): DecodedState | null {
   const baseIndex = r.varint();
   const baseTerm = r.varint();
   const length = r.varint();
-  if (groupId < 0 || baseIndex < 0 || baseTerm < 0 || length < 0) return null;
+  const count = r.varint();
+  if (groupId < 0 || baseIndex < 0 || baseTerm < 0 || length < 0 || count < 0) return null;
+  const offset = count > 0 ? r.varint() : 1;
+  if (offset < 1 || (count > 0 && offset + count - 1 > length)) return null;
   const damaged = (flags & RecordFlags.damaged) !== 0;
-  return { groupId, hardState, baseIndex, baseTerm, lastIndex: baseIndex + length, damaged };
+  return {
+    groupId,
+    hardState,
+    baseIndex,
+    baseTerm,
+    lastIndex: baseIndex + length,
+    damaged,
+    first: baseIndex + offset,
+    count,
+  };
 }
 
-function decodeEntries(r: Reader, state: DecodedState, count: number, sink: RecordSink): boolean {
-  const offset = r.varint();
-  if (offset < 1 || state.baseIndex + offset + count - 1 > state.lastIndex) return false;
-  for (let i = 0; i < count; i++) {
+function decodeEntries(r: Reader, state: DecodedState, sink: RecordSink): boolean {
+  for (let i = 0; i < state.count; i++) {
     if (r.at + entryHeaderBytes > r.end) return false;
     const length = r.b.readUInt32LE(r.at + 4);
     if (length > r.end - r.at - entryHeaderBytes || entryTypeOf(r.b[r.at + 8] ?? -1) === null) return false;
     const term = r.b.readUInt32LE(r.at + 9) + r.b.readUInt32LE(r.at + 13) * 2 ** 32;
-    sink.entry(state.baseIndex + offset + i, term, length, r.at);
+    sink.entry(state.first + i, term, length, r.at);
     r.at += entryHeaderBytes + length;
   }
   return true;
@@ -218,10 +237,9 @@ export function decodeRecords(b: Buffer, start: number, end: number, sink: Recor
       continue;
     }
     const state = decodeState(r, flags);
-    const count = r.varint();
-    if (state === null || count < 0) return false;
+    if (state === null) return false;
     sink.state(state, position);
-    if (count > 0 && !decodeEntries(r, state, count, sink)) return false;
+    if (!decodeEntries(r, state, sink)) return false;
   }
   return true;
 }

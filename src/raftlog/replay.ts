@@ -58,14 +58,18 @@ export class Replay implements RecordSink {
     const group = this.groupFor(record.groupId);
     group.hardState = record.hardState;
     group.damaged = record.damaged;
-    group.restoreBounds(record.baseIndex, record.baseTerm, record.lastIndex);
+    // The entries of an append come after what is kept; those of a rewrite exist already, somewhere in the log.
+    const appends = record.count > 0 && record.first + record.count - 1 === record.lastIndex;
+    group.restoreBounds(record.baseIndex, record.baseTerm, appends ? record.first - 1 : record.lastIndex);
     group.moveAnchor(this.address + position);
-    this.stateLost.delete(record.groupId);
+    if (this.stateLost.size > 0) this.stateLost.delete(record.groupId);
     this.group = group;
   }
 
   entry(index: number, term: number, length: number, position: number): void {
-    must(this.group, 'group of an entry').place(index, this.address + position, length, term);
+    const group = must(this.group, 'group of an entry');
+    if (index > group.lastIndex()) group.push(this.address + position, length, term);
+    else group.place(index, this.address + position, length, term);
   }
 
   /** A batch that touched these groups is lost; null: nobody knows which ones. */

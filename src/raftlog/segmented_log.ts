@@ -251,6 +251,7 @@ export class SegmentedLog implements RaftLog {
       syncMsP50: writer.syncTimes.percentile(0.5),
       syncMsP99: writer.syncTimes.percentile(0.99),
       lastSyncAtMs: writer.lastSyncAtMs,
+      pendingSinceMs: writer.pendingSinceMs,
     };
   }
 
