@@ -96,7 +96,8 @@ export class LocalCluster {
     const kept = await this.#readLayout();
     await this.#startPlacements(kept);
     const stores = Math.max(this.#options.stores ?? 3, kept?.stores ?? 0);
-    await Promise.all(Array.from({ length: stores }, () => this.#startStore()));
+    // One after the other, so that their ids are in the order of their names.
+    while (this.stores.length < stores) await this.#startStore();
     await this.#writeLayout();
     await this.#untilRegistered();
   }

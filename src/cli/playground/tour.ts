@@ -1,6 +1,7 @@
 import type { AdminClient } from '../../client/index.js';
 import { SkerryClient, SkerryError } from '../../client/index.js';
 import { forEachBounded } from '../bounded.js';
+import { OperatorState } from '../../gen/skerry/v1/admin.js';
 import { clusterText, clusterView } from '../cluster.js';
 import { write } from '../output.js';
 import { Progress } from '../progress.js';
@@ -85,18 +86,24 @@ function placesOf(shard: ShardView): string {
   return `replicas on stores ${stores}; leader on ${shard.leaderStoreId}; epoch ${shard.epoch.confVer}.${shard.epoch.version}`;
 }
 
-/** Moves a follower of the first shard that is free to be changed: balancing towards the new store begins by itself, too. */
+/**
+ * Moves a follower of the first shard that is free to be changed. Balancing towards the new store begins by itself at
+ * the same time, so a shard may be taken at the last moment; then the next one will do.
+ */
 async function movingTo(admin: AdminClient, target: number): Promise<{ before: ShardView; from: number }> {
   let refusal: unknown = new Error('there is no shard without a replica on the new store');
-  for await (const status of admin.listShards('default')) {
-    const before = shardView(status);
+  for await (const { route } of admin.listShards('default')) {
+    const before = shardView(await admin.getShard(route?.shard?.shardId ?? 0));
     const from = before.replicas.find((r) => r.storeId !== before.leaderStoreId)?.storeId;
     if (from === undefined || before.operator !== null || before.replicas.some((r) => r.storeId === target)) continue;
     try {
-      await admin.moveReplica({ shardId: before.shardId, fromStoreId: from, toStoreId: target, wait: true });
-      return { before, from };
+      const move = { shardId: before.shardId, fromStoreId: from, toStoreId: target, wait: true };
+      const { state, reason } = await admin.moveReplica(move);
+      if (state === OperatorState.SUCCESS) return { before, from };
+      refusal = new Error(`the move of shard ${before.shardId} did not succeed: ${reason}`);
     } catch (error) {
-      if (!(error instanceof SkerryError) || error.code !== 'FAILED_PRECONDITION') throw error;
+      const taken = error instanceof SkerryError && ['FAILED_PRECONDITION', 'ALREADY_EXISTS'].includes(error.code);
+      if (!taken) throw error;
       refusal = error;
     }
   }
