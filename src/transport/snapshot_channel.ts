@@ -24,6 +24,7 @@ export class SnapshotChannel {
   private receivedBytes = 0;
   private blocked = false;
   private failure: SnapshotError | null = null;
+  private ended = false;
   private reader: Waiter | null = null;
   private writer: Waiter | null = null;
   private sleeper: Waiter | null = null;
@@ -39,6 +40,16 @@ export class SnapshotChannel {
         this.fail(new SnapshotError(code, `the snapshot stream ${close.kind}: ${close.reason}`));
       },
     });
+  }
+
+  /** True once nothing can be said to the other side any more. */
+  isBroken(): boolean {
+    return this.failure !== null;
+  }
+
+  /** @throws SnapshotError when the stream is over, even if frames of it still wait to be read. */
+  check(): void {
+    if (this.failure !== null) throw this.failure;
   }
 
   /** True when next() would not wait. */
@@ -63,7 +74,7 @@ export class SnapshotChannel {
    * @throws SnapshotError
    */
   async write(frame: SnapshotFrame): Promise<void> {
-    if (this.failure !== null) throw this.failure;
+    this.check();
     if (!this.stream.write(encodeSnapshotFrame(frame))) this.blocked = true;
     if (this.blocked) await this.waitAtMost('writer', snapshotIdleTimeoutMs, 'the other side took nothing');
   }
@@ -81,9 +92,11 @@ export class SnapshotChannel {
     }
   }
 
-  /** Says goodbye after the last frame. */
+  /** Says goodbye after the last frame, which still arrives. */
   end(): void {
-    if (this.failure === null) this.stream.end();
+    if (this.failure !== null) return;
+    this.ended = true;
+    this.stream.end();
   }
 
   /** Breaks the stream because the other side has no business here, and tells it so. */
@@ -92,9 +105,9 @@ export class SnapshotChannel {
     this.fail(new SnapshotError('refused', reason));
   }
 
-  /** Breaks the stream; everything that waits fails with `error`. */
+  /** Breaks the stream unless it was ended; everything that waits fails with `error`. */
   destroy(error: SnapshotError): void {
-    this.stream.destroy();
+    if (!this.ended) this.stream.destroy();
     this.fail(error);
   }
 

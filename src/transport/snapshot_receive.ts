@@ -31,6 +31,8 @@ async function receiveChunks(channel: SnapshotChannel, sink: SnapshotSink): Prom
   await channel.write({ kind: 'ack', chunks: 0, done: false, failure: '' });
   for (;;) {
     const frame = await channel.next();
+    // Nobody waits for the rest of a broken snapshot, however much of it has come.
+    channel.check();
     if (frame.kind === 'end') {
       if (frame.chunks === chunks && frame.bytes === bytes) return chunks;
       throw new SnapshotError(

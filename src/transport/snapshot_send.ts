@@ -24,7 +24,22 @@ export async function sendSnapshotFrames(
   limiter: RateLimiter,
 ): Promise<void> {
   const window = new Window(channel);
-  await channel.write({ kind: 'head', hello, snapshotId, head: source.head });
+  try {
+    await channel.write({ kind: 'head', hello, snapshotId, head: source.head });
+    await sendChunks(channel, window, source, limiter);
+  } catch (error) {
+    // What the receiver said before the stream broke is the better reason.
+    while (channel.hasFrame()) await window.readAck();
+    throw error;
+  }
+}
+
+async function sendChunks(
+  channel: SnapshotChannel,
+  window: Window,
+  source: SnapshotSource,
+  limiter: RateLimiter,
+): Promise<void> {
   await window.readAck();
   let bytes = 0;
   for (let data = await nextChunk(source); data !== null; data = await nextChunk(source)) {

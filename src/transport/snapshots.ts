@@ -56,7 +56,13 @@ export class Snapshots {
   }
 
   /** Sends a snapshot to the peer; null: no such peer. @throws SnapshotError */
-  async send(peer: Peer | null, source: SnapshotSource): Promise<void> {
+  send(peer: Peer | null, source: SnapshotSource): Promise<void> {
+    const sent = this.sendNow(peer, source);
+    this.track(sent);
+    return sent;
+  }
+
+  private async sendNow(peer: Peer | null, source: SnapshotSource): Promise<void> {
     this.sends++;
     try {
       if (this.closed) throw new SnapshotError('closed', 'the transport is closed');
@@ -109,7 +115,7 @@ export class Snapshots {
     const error = new SnapshotError('closed', 'the transport is closed');
     for (const offer of this.offers.values()) offer.fail(error);
     for (const channel of this.channels) channel.destroy(error);
-    await Promise.all(this.tasks);
+    await Promise.allSettled(this.tasks);
   }
 
   private channel(stream: FrameStream): SnapshotChannel {
@@ -223,8 +229,7 @@ export class Snapshots {
     try {
       await receiveSnapshotFrames(channel, sink);
     } catch (error) {
-      // A broken stream has nobody to tell; anything else is this side's failure, and the sender waits for it.
-      if (!(error instanceof SnapshotError)) await sendFailure(channel, `failed: ${textOf(error)}`);
+      if (!channel.isBroken()) await sendFailure(channel, `failed: ${textOf(error)}`);
       throw error;
     }
   }
@@ -234,12 +239,18 @@ export class Snapshots {
     this.channels.delete(channel);
   }
 
-  /** Keeps hold of work that nobody awaits, so that close() can, and reports how it failed. */
+  /** Work that nobody awaits: reports how it failed. */
   private launch(work: Promise<void>): void {
-    const task = work
-      .catch((error: unknown) => this.options.logger.warn({ error: textOf(error) }, 'incoming snapshot failed'))
-      .finally(() => this.tasks.delete(task));
-    this.tasks.add(task);
+    this.track(
+      work.catch((error: unknown) => this.options.logger.warn({ error: textOf(error) }, 'incoming snapshot failed')),
+    );
+  }
+
+  /** Keeps hold of work so that close() can wait for it. */
+  private track(work: Promise<void>): void {
+    const done = (): void => void this.tasks.delete(work);
+    this.tasks.add(work);
+    work.then(done, done);
   }
 
   private async closeSource(source: SnapshotSource): Promise<void> {

@@ -1,50 +1,7 @@
 import t from 'tap';
-import { silentLogger } from '../../src/base/logger.js';
-import { calmLink, MemoryNetwork, MemoryTransport, type LinkPolicy } from '../../src/transport/memory_network.js';
-import { appendMessage, ListSink, ListSource, Recorder } from './support.js';
-import { VirtualRuntime } from './virtual_runtime.js';
-
-interface Member {
-  readonly transport: MemoryTransport;
-  readonly heard: Recorder;
-}
-
-/** Hosts 1..n that know each other, on one virtual clock. */
-class World {
-  readonly runtime: VirtualRuntime;
-  readonly network: MemoryNetwork;
-  readonly members = new Map<number, Member>();
-
-  constructor(seed: number, policy: LinkPolicy = calmLink) {
-    this.runtime = new VirtualRuntime(seed);
-    this.network = new MemoryNetwork({ runtime: this.runtime, policy });
-  }
-
-  async start(hostId: number, incarnation = 1, clusterId = 7): Promise<Member> {
-    const transport = new MemoryTransport({
-      hostId,
-      clusterId,
-      incarnation,
-      runtime: this.runtime,
-      logger: silentLogger,
-      network: this.network,
-      address: `memory:${hostId}`,
-    });
-    const member = { transport, heard: new Recorder() };
-    await transport.start(member.heard);
-    for (const [other, { transport: theirs }] of this.members) {
-      if (other === hostId) continue;
-      transport.setPeer(other, `memory:${other}`);
-      theirs.setPeer(hostId, `memory:${hostId}`);
-    }
-    this.members.set(hostId, member);
-    return member;
-  }
-
-  async run(ms: number): Promise<void> {
-    await this.runtime.run(ms);
-  }
-}
+import { calmLink, type LinkPolicy } from '../../src/transport/memory_network.js';
+import { appendMessage, ListSink, ListSource } from './support.js';
+import { World, type Member } from './world.js';
 
 function indexes(member: Member): number[] {
   return member.heard.events.flatMap((event) => (event.type === 'message' ? [event.message.index] : []));
@@ -220,7 +177,7 @@ t.test('snapshots go both ways, and one that is cut off aborts its sink once', a
     const broken = new ListSink();
     to.heard.onSnapshot = () => Promise.resolve(broken);
     const endless = new ListSource(3, []);
-    endless.next = () => Promise.resolve(Buffer.alloc(1_000));
+    endless.next = () => Promise.resolve(Buffer.alloc(100_000));
     const failure = from.transport.sendSnapshot(hostId, endless).catch((error: unknown) => error);
     await world.run(20);
     t.ok(broken.chunks.length > 0, 'it was on its way');

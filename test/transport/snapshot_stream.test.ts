@@ -1,0 +1,119 @@
+import { crc32 } from 'node:zlib';
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { once } from 'node:events';
+import t from 'tap';
+import { decodeSnapshotFrame, encodeSnapshotFrame, type SnapshotFrame } from '../../src/wire/index.js';
+import { envelope, hello, RawClient, startRawServer, statusOf } from './raw.js';
+import { ListSink, ListSource, snapshotHead, startHost } from './support.js';
+
+const head: SnapshotFrame = { kind: 'head', hello: hello(), snapshotId: 1, head: snapshotHead(3) };
+
+function chunk(sequence: number, text: string, checksum = crc32(Buffer.from(text))): SnapshotFrame {
+  return { kind: 'chunk', sequence, crc32: checksum, data: Buffer.from(text) };
+}
+
+async function nextFrame(call: ClientDuplexStream<Buffer, Buffer>): Promise<SnapshotFrame> {
+  const [frame] = (await once(call, 'data')) as [Buffer];
+  return decodeSnapshotFrame(frame);
+}
+
+function write(call: ClientDuplexStream<Buffer, Buffer>, ...frames: SnapshotFrame[]): void {
+  for (const frame of frames) call.write(encodeSnapshotFrame(frame));
+}
+
+t.test('a sender that breaks the rules is told so, and its snapshot is thrown away', async (t) => {
+  const b = await startHost({ hostId: 2 });
+  const raw = new RawClient(b.address);
+  t.teardown(async () => {
+    raw.close();
+    await b.stop();
+  });
+  const broken: [SnapshotFrame[], RegExp][] = [
+    [[chunk(0, 'rows', 1)], /checksum/],
+    [[chunk(0, 'rows'), chunk(2, 'rows')], /chunk 2 came in the place of chunk 1/],
+    [[chunk(0, 'rows'), chunk(0, 'rows')], /chunk 0 came in the place of chunk 1/],
+    [[chunk(0, 'rows'), { kind: 'end', chunks: 2, bytes: 8 }], /2 of 8 were sent/],
+    [[chunk(0, 'rows'), { kind: 'end', chunks: 1, bytes: 5 }], /1 of 5 were sent/],
+    [[head], /head frame/],
+  ];
+  for (const [frames, failure] of broken) {
+    const sink = new ListSink();
+    b.heard.onSnapshot = () => Promise.resolve(sink);
+    const call = raw.snapshot();
+    const acks: SnapshotFrame[] = [];
+    call.on('data', (frame: Buffer) => acks.push(decodeSnapshotFrame(frame)));
+    write(call, head, ...frames);
+    await statusOf(call);
+    await sink.ended();
+    t.match(acks.at(-1), { kind: 'ack', done: false, failure });
+    t.equal(sink.outcome, 'aborted');
+    t.equal(sink.ends, 1);
+  }
+});
+
+t.test('a stream that ends before its snapshot does aborts the sink', async (t) => {
+  const b = await startHost({ hostId: 2 });
+  const raw = new RawClient(b.address);
+  t.teardown(async () => {
+    raw.close();
+    await b.stop();
+  });
+  for (const end of ['half-close', 'cancel', 'disconnect'] as const) {
+    const sink = new ListSink();
+    b.heard.onSnapshot = () => Promise.resolve(sink);
+    const client = new RawClient(b.address);
+    const call = client.snapshot();
+    call.on('error', () => undefined);
+    write(call, head);
+    t.match(await nextFrame(call), { kind: 'ack', chunks: 0 });
+    write(call, chunk(0, 'rows'));
+    t.match(await nextFrame(call), { kind: 'ack', chunks: 1 });
+    if (end === 'half-close') call.end();
+    else call.cancel();
+    client.close();
+    await sink.ended();
+    t.equal(sink.outcome, 'aborted', end);
+  }
+});
+
+t.test('streams with a wrong hello, or for a snapshot that does not wait, are refused', async (t) => {
+  const b = await startHost({ hostId: 2 });
+  const raw = new RawClient(b.address);
+  t.teardown(async () => {
+    raw.close();
+    await b.stop();
+  });
+  const refused: [SnapshotFrame, RegExp][] = [
+    [{ ...head, hello: hello({ clusterId: 8 }) }, /cluster 8/],
+    [{ ...head, hello: null }, /no hello/],
+    [{ kind: 'pull', hello: hello({ toId: 9 }), snapshotId: 1 }, /asked for host 9/],
+    [{ kind: 'pull', hello: hello(), snapshotId: 1 }, /no snapshot 1 waits for host 1/],
+    [{ kind: 'ack', chunks: 0, done: true, failure: '' }, /no hello/],
+  ];
+  for (const [frame, details] of refused) {
+    const call = raw.snapshot();
+    write(call, frame);
+    t.match(await statusOf(call), { code: 9, details });
+  }
+});
+
+t.test('a receiver that acknowledges what was not sent is given up', async (t) => {
+  const server = await startRawServer({
+    exchange: (call) => {
+      call.once('data', () => call.write(envelope({ hello: hello({ fromId: 2, toId: 1 }) })));
+    },
+    snapshot: (call) => {
+      call.on('data', () => call.write(encodeSnapshotFrame({ kind: 'ack', chunks: 5, done: false, failure: '' })));
+    },
+  });
+  const a = await startHost({ hostId: 1 });
+  t.teardown(async () => {
+    await a.stop();
+    server.stop();
+  });
+  a.transport.setPeer(2, server.address);
+  await a.heard.until('peerUp');
+  const source = new ListSource(3, [Buffer.from('rows')]);
+  await t.rejects(a.transport.sendSnapshot(2, source), { code: 'broken', message: /5 chunks of 0/ });
+  t.equal(source.closes, 1);
+});
