@@ -42,9 +42,15 @@ void t.test('a leader commits only entries of its own term, and others with them
   group.settle((m) => m.type !== MsgType.MsgApp);
   t.equal(group.peer(1).node.role, 'leader');
   // A quorum gets to have the old entry, but nothing of the present term.
-  group.peer(1).node.step(message(MsgType.MsgAppResp, 2, 1, { term: group.peer(1).node.term, index: commit + 1 }));
+  const { term } = group.peer(1).node;
+  const old = group.peer(1).storage.entry(commit + 1);
+  const append = message(MsgType.MsgApp, 1, 2, { term, index: commit, logTerm: 1, entries: [old], commit });
+  group.peer(2).node.step(append);
+  group.peer(2).handleReadys();
+  const ack = group.peer(2).outgoing.splice(0).at(-1);
+  t.match(ack, { type: MsgType.MsgAppResp, index: commit + 1, reject: false });
+  if (ack !== undefined) group.peer(1).node.step(ack);
   t.equal(group.peer(1).node.commit, commit, 'on a majority and still not committed');
-  group.network = [];
   group.peer(1).tick(2);
   group.settle();
   t.ok(group.peer(1).node.commit > commit + 1);
@@ -329,6 +335,23 @@ void t.test('an acknowledgement of an entry that the leader does not have is a b
   const group = new Group(2);
   group.elect(1);
   t.throws(() => group.peer(1).node.step(message(MsgType.MsgAppResp, 2, 1, { term: 1, index: 99 })), /has not/);
+  t.end();
+});
+
+void t.test('a follower that denies what it acknowledged is asked again at the pace of heartbeats only', (t) => {
+  const group = new Group(2);
+  group.elect(1);
+  group.propose(1, 'a');
+  const leader = group.peer(1);
+  const { match = 0 } = leader.node.status().progress.get(2) ?? {};
+  leader.node.reportUnreachable(2);
+  const denial = message(MsgType.MsgAppResp, 2, 1, { term: 1, index: match, reject: true, rejectHint: 0 });
+  for (let i = 0; i < 3; i++) leader.node.step({ ...denial });
+  leader.handleReadys();
+  t.equal(leader.outgoing.length, 0);
+  leader.node.step(message(MsgType.MsgHeartbeatResp, 2, 1, { term: 1 }));
+  leader.handleReadys();
+  t.equal(leader.outgoing.length, 1);
   t.end();
 });
 

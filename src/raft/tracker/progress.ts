@@ -128,8 +128,9 @@ export class Progress {
       this.sentCommit = Math.min(this.sentCommit, this.next - 1);
       return true;
     }
-    // While probing, only the answer to the last probe counts.
-    if (this.next - 1 !== rejected) return false;
+    // While probing, only the answer to the last probe counts; and a member that denies what it acknowledged (its disk is not
+    // what it was) is not asked again and again: the next heartbeat's answer is soon enough.
+    if (this.next - 1 !== rejected || rejected <= this.match) return false;
     this.next = Math.max(Math.min(rejected, hint + 1), this.match + 1);
     this.sentCommit = Math.min(this.sentCommit, this.next - 1);
     this.flowPaused = false;
