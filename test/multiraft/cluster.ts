@@ -303,6 +303,7 @@ export class Cluster {
       },
       acceptSnapshot: (groupId, head) => host().callbacks.acceptSnapshot?.(groupId, head) ?? true,
       stranger: (groupId, message) => host().callbacks.stranger?.(groupId, message) ?? null,
+      dataLost: (groupId, replicaId) => host().callbacks.dataLost?.(groupId, replicaId),
       gone: (groupId, replicaId) => void host().gone.push({ groupId, replicaId }),
       forwarded: (fromHost, payload) => must(host().callbacks.forwarded, 'forwarded')(fromHost, payload),
       fatal: (error) => void host().fatals.push(error),
