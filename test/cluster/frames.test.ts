@@ -1,6 +1,9 @@
 import t from 'tap';
 import { clusterFor, metric } from './support.js';
 
+// A guard against hanging, not a measurement: these start whole clusters on a machine that may be busy.
+t.setTimeout(300_000);
+
 /** Frames that a store sent to all peers so far. */
 async function framesSent(address: string | undefined): Promise<number> {
   if (address === undefined) throw new Error('the store serves no metrics');

@@ -4,6 +4,9 @@ import { SkerryClient, SkerryError } from '../../src/client/index.js';
 import { ReflectionClient } from './reflection_client.js';
 import { clusterFor, connectionsBetween, eventually, shardId, shardsOf } from './support.js';
 
+// A guard against hanging, not a measurement: these start whole clusters on a machine that may be busy.
+t.setTimeout(300_000);
+
 /** A real cluster of three stores and one placement member, used as a client and as a stranger would. */
 t.test('a cluster of real processes serves keys and values', async (t) => {
   const cluster = await clusterFor(t);

@@ -3,6 +3,9 @@ import { SkerryClient } from '../../src/client/index.js';
 import { RegisterLoad } from './register_load.js';
 import { clusterFor, eventually } from './support.js';
 
+// A guard against hanging, not a measurement: these start whole clusters on a machine that may be busy.
+t.setTimeout(300_000);
+
 t.test('clients go on while the placement leader of three is stopped, and the others take over', async (t) => {
   const cluster = await clusterFor(t, { placements: 3 });
   await cluster.createKeyspace('default', { shards: 16 });

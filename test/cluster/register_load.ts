@@ -101,6 +101,8 @@ export class RegisterLoad {
         this.reads++;
       } catch (error) {
         this.noteFailure(error);
+        // Nothing that the client answers from now on is news, and it answers at once.
+        if (error instanceof SkerryError && error.code === 'CLIENT_CLOSED') return;
       }
     }
   }

@@ -3,6 +3,9 @@ import { SkerryClient } from '../../src/client/index.js';
 import { RegisterLoad } from './register_load.js';
 import { clusterFor, eventually, shardsOf, storesOf } from './support.js';
 
+// A guard against hanging, not a measurement: these start whole clusters on a machine that may be busy.
+t.setTimeout(300_000);
+
 t.test('kill -9 of a store under load loses nothing, and the store comes back and catches up', async (t) => {
   const cluster = await clusterFor(t);
   await cluster.createKeyspace('default', { shards: 16 });
