@@ -70,12 +70,17 @@ t.test('replicas are added, moved and removed under load, and a fourth store tak
     await t.test('a split makes two shards that clients follow', async (t) => {
       const shard = (await shardsOf(admin, 'default'))[0];
       if (shard === undefined) throw new Error('no shard');
+      const keys = Array.from({ length: 500 }, (_, i) => `split/${i}`);
+      await client.batchWrite(keys.map((key) => ({ type: 'set', key, value: key })));
       await admin.splitShard({ shardId: shardId(shard), splitKey: Buffer.alloc(0), wait: true });
       await eventually('17 shards, each with a leader', async () => {
         const shards = await shardsOf(admin, 'default');
         return shards.length === 17 && shards.every((s) => s.route?.leaderStoreId !== 0) ? true : null;
       });
-      t.equal((await shardsOf(admin, 'default')).length, 17);
+      t.same((await client.batchGet(keys)).map(String), keys, 'no key was lost or misplaced');
+      let rows = 0;
+      for await (const row of client.scan({ prefix: 'split/' })) rows += row.value.length > 0 ? 1 : 0;
+      t.equal(rows, keys.length, 'a scan sees each key once');
     });
 
     await t.test('a drained store ends up empty', async (t) => {
