@@ -56,6 +56,8 @@ export const scanVisitedRowsMax = 20_000;
 
 /** Bytes of one snapshot chunk. Small enough to interleave with other work, large enough to be worth a frame. */
 export const snapshotChunkBytesMax = 256 * 1024;
+/** Bytes of one row of a snapshot. The largest value with its key fits; a longer one is damage. */
+export const snapshotRowBytesMax = 16 * 1024 * 1024;
 /** Bytes of one engine batch while a snapshot is installed. */
 export const snapshotBatchBytesMax = 1024 * 1024;
 /** Rows of one page while a snapshot is read. */
@@ -107,4 +109,5 @@ assert(streamBytesMax >= commandBytesMax, 'the largest command fits the bounds o
 assert(engineBacklogBytesMax <= writeBacklogBytesMax / 2, 'writes are refused well before the engine gives up');
 assert(commandOpsMax <= getManyKeysMax, 'the keys of one read fit one call of the engine');
 assert(valueBytesMax + keyBytesMax < replyBytesMax + frameBytesMax, 'one result always fits a reply frame');
+assert(valueBytesMax + 2 * keyBytesMax <= snapshotRowBytesMax, 'the largest row fits a snapshot');
 assert(scanBytesMax < streamReplyBytesMax, 'one scan page does not stop a stream by itself');

@@ -1,4 +1,5 @@
 import { assert } from '../src/base/assert.js';
+import { snapshotRowBytesMax } from './limits.js';
 
 /**
  * The bytes of a shard's snapshot, version 1: a run of rows and a closing count, cut into chunks
@@ -98,6 +99,7 @@ export class SnapshotRowReader {
       const keyLength = bytes.readUInt32BE(1);
       const valueLength = bytes.readUInt32BE(5);
       const length = headBytes + keyLength + valueLength;
+      if (length > snapshotRowBytesMax) throw new SnapshotFormatError(`a row of ${length} bytes`);
       if (bytes.length < length) break;
       const row = this.check({
         kind: bytes[0] as RowKind,
