@@ -4,6 +4,7 @@ import { deleteRangePointsMax, mergedBatchBytesMax } from './limits.js';
 import { deleteRangeOp, putOp } from './op_batch.js';
 import { firstKey, pastEveryKey, redoKey } from './reserved_keys.js';
 import { visitOps } from './rocksdb_protocol.js';
+import type { SizeMap } from './size_map.js';
 
 /**
  * Writes batches with one raw RocksDB batch that is used again and again.
@@ -26,13 +27,15 @@ import { visitOps } from './rocksdb_protocol.js';
 export class BatchApplier {
   private readonly binding: RocksdbBinding;
   private readonly db: Database;
+  private readonly sizes: SizeMap;
   private readonly raw: RawBatch;
   private rawCount = 0;
   private rawBytes = 0;
 
-  constructor(binding: RocksdbBinding, db: Database) {
+  constructor(binding: RocksdbBinding, db: Database, sizes: SizeMap) {
     this.binding = binding;
     this.db = db;
+    this.sizes = sizes;
     this.raw = binding.batch_init();
   }
 
@@ -48,7 +51,7 @@ export class BatchApplier {
 
   /** Adds a batch without ranges to what the next flush() writes. */
   merge(payload: Buffer): void {
-    visitOps(payload, this.visitPoint);
+    visitOps(payload, this.mergePoint);
   }
 
   /** Writes what was merged, as one atomic batch; with `sync`, all of RocksDB's log is on disk afterwards. */
@@ -64,13 +67,14 @@ export class BatchApplier {
     assert(!this.dirty, 'a batch with ranges goes alone');
     if (this.addAsPoints(payload)) {
       this.flush(false);
-      return;
+    } else {
+      this.binding.batch_clear(this.raw);
+      this.rawCount = 0;
+      this.put(redoKey, payload);
+      this.flush(false);
+      this.runRanges(payload);
     }
-    this.binding.batch_clear(this.raw);
-    this.rawCount = 0;
-    this.put(redoKey, payload);
-    this.flush(false);
-    this.runRanges(payload);
+    visitOps(payload, this.note);
   }
 
   /** Finishes a batch with ranges that a crash cut in two. To be called once, before anything else. */
@@ -139,6 +143,17 @@ export class BatchApplier {
       this.binding.iterator_close(iterator);
     }
   }
+
+  private readonly mergePoint = (kind: number, key: Buffer, value: Buffer): void => {
+    this.visitPoint(kind, key, value);
+    this.note(kind, key, value);
+  };
+
+  private readonly note = (kind: number, key: Buffer, value: Buffer): void => {
+    if (kind === putOp) this.sizes.notePut(key, value);
+    else if (kind === deleteRangeOp) this.sizes.noteRange(key, value);
+    else this.sizes.noteDelete(key);
+  };
 
   private readonly visitPoint = (kind: number, key: Buffer, value: Buffer): void => {
     if (kind === putOp) this.put(key, value);

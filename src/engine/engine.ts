@@ -36,15 +36,27 @@ export interface Engine {
    * with `tooManyViews` when openViewsMax are open. Pages of a view may settle after later calls on the engine.
    */
   openView(): Promise<EngineView>;
+  /** What [start, end) holds, roughly; cheap. Each call counts a bounded slice at most (size_map.ts). */
+  approximateSize(start: Buffer, end: Buffer): Promise<RangeSize>;
   /**
-   * Bytes (keys and values, not compressed) and keys in [start, end), roughly; cheap. Exact for a small range. Each call
-   * counts a bounded slice and goes on where the last call for the same range stopped, so the answer for a
-   * large range grows to its size over several calls and is then refreshed walk by walk.
+   * A key of [start, end), but not the first, with about half of the range's bytes before it; as cheap as
+   * approximateSize and as exact. Null if fewer than two keys are known.
    */
-  approximateSize(start: Buffer, end: Buffer): Promise<{ bytes: number; keys: number }>;
+  middleKey(start: Buffer, end: Buffer): Promise<Buffer | null>;
   /** Bytes that the engine's files take. */
   diskBytes(): Promise<number>;
   close(): Promise<void>;
+}
+
+export interface RangeSize {
+  /** Bytes of keys and values, not compressed. */
+  readonly bytes: number;
+  readonly keys: number;
+  /**
+   * True: all of the range has been counted since the engine was opened, and the figures are close. False: they are
+   * a lower bound that grows with each call. A small range is complete and exact with the first call.
+   */
+  readonly complete: boolean;
 }
 
 /** Collects writes. Keys and values are kept by reference until write(). */

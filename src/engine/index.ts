@@ -6,8 +6,9 @@
  *     RocksdbEngine  (rocksdb_engine.ts)              Storage  (storage.ts)
  *       write, getMany, scan, sync … are packed         neighbouring writes ─▶ one raw batch   (batch_applier.ts)
  *       into an arena (arena.ts) as they are called     neighbouring getMany ─▶ one multi-get
- *       └─ one message per turn, at most two under      scans, views, sizes                    (rocksdb_reader.ts)
- *          way; the rest gathers ──────────────────▶    └─ one reply per message
+ *       └─ one message per turn, at most two under      scans, views                           (rocksdb_reader.ts)
+ *          way; the rest gathers ──────────────────▶    sizes of ranges                        (size_map.ts)
+ *                                                       └─ one reply per message
  *       promises settle  ◀──────────────────────────       values packed into an arena
  *
  * RocksDB's writes run on the calling thread, stalls and syncs included; that is why it has a thread of its own. A hop
@@ -32,9 +33,9 @@
  * what a crash may leave. The contract test (test/engine/engine_contract.ts) runs against both.
  *
  * Missing: reads from memory without the hop; sizes from RocksDB's own file metadata (the binding has no call
- * for it, hence the walks in size_estimator.ts); a write buffer size without compression (the binding ties the two).
+ * for it, hence the counts in size_map.ts, which start anew when the engine is opened); a write buffer size without compression (the binding ties the two).
  */
-export type { Engine, EngineBatch, EngineView, ScanOptions, ScanPage } from './engine.js';
+export type { Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
 export { EngineError, type EngineErrorCode } from './engine_error.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory_engine.js';
 export { openRocksdbEngine, type RocksdbEngineOptions } from './rocksdb_engine.js';

@@ -40,12 +40,14 @@ export const viewSliceBytes = 256 * 1024;
 /** Rows of one such slice. */
 export const viewSliceRows = 4_096;
 
-/** Rows that one approximateSize call counts at most: well under a millisecond of the storage thread. */
-export const sizeSliceRows = 1_000;
-/** Bytes that one approximateSize call counts at most. */
+/** Rows that one question for a size counts at most: about a millisecond of the storage thread. */
+export const sizeSliceRows = 2_000;
+/** Bytes that one question for a size counts at most. */
 export const sizeSliceBytes = 512 * 1024;
-/** Ranges whose sizes are remembered; the one that was asked for longest ago is forgotten first. */
-export const sizeRangesMax = 32_768;
+/** One in this many writes, on average, is noted in the map of sizes. */
+export const sizeNoteStride = 16;
+/** Buckets of the map of sizes, about 200 bytes each. Past it neighbours are joined and sizes get coarser. */
+export const sizeBucketsMax = 131_072;
 
 /**
  * Batches that the memory engine keeps for crash(). Past it the oldest counts as on disk, as RocksDB's would be after a

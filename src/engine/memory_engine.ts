@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import type { Engine, EngineBatch, EngineView, ScanOptions, ScanPage } from './engine.js';
+import type { Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
 import { EngineError } from './engine_error.js';
 import { engineKeyBytesMax, getManyBytesMax, getManyKeysMax, openViewsMax, unsyncedBatchesMax } from './limits.js';
 import { deleteOp, deleteRangeOp, OpBatch, putOp } from './op_batch.js';
@@ -153,12 +153,20 @@ export class MemoryEngine implements Engine {
     return this.answer(() => view);
   }
 
-  approximateSize(start: Buffer, end: Buffer): Promise<{ bytes: number; keys: number }> {
+  approximateSize(start: Buffer, end: Buffer): Promise<RangeSize> {
     assert(start.length <= engineKeyBytesMax && end.length <= engineKeyBytesMax, 'range bounds are engine keys');
     const error = this.refusal();
     if (error !== null) return this.reject(error);
     const size = this.current.measure(start, end);
-    return this.answer(() => size);
+    return this.answer(() => ({ ...size, complete: true }));
+  }
+
+  middleKey(start: Buffer, end: Buffer): Promise<Buffer | null> {
+    assert(start.length <= engineKeyBytesMax && end.length <= engineKeyBytesMax, 'range bounds are engine keys');
+    const error = this.refusal();
+    if (error !== null) return this.reject(error);
+    const middle = this.current.middle(start, end);
+    return this.answer(() => middle);
   }
 
   diskBytes(): Promise<number> {

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { assert } from '../base/assert.js';
 import { ArenaReader, ArenaWriter } from './arena.js';
-import type { Engine, EngineBatch, EngineView, ScanOptions, ScanPage } from './engine.js';
+import type { Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
 import { EngineError } from './engine_error.js';
 import {
   engineKeyBytesMax,
@@ -16,8 +16,8 @@ import {
   putBare,
   putCloseView,
   putGetMany,
+  putRangeRequest,
   putScan,
-  putSize,
   putWrite,
   readError,
   readPage,
@@ -190,11 +190,19 @@ class RocksdbEngine implements Engine {
     );
   }
 
-  approximateSize(start: Buffer, end: Buffer): Promise<{ bytes: number; keys: number }> {
+  approximateSize(start: Buffer, end: Buffer): Promise<RangeSize> {
     assert(start.length <= engineKeyBytesMax && end.length <= engineKeyBytesMax, 'range bounds are engine keys');
     return this.ask(
-      (id) => putSize(this.out, id, start, end),
-      (input) => ({ bytes: input.f64(), keys: input.f64() }),
+      (id) => putRangeRequest(this.out, requestKind.size, id, start, end),
+      (input) => ({ bytes: input.f64(), keys: input.f64(), complete: input.f64() === 1 }),
+    );
+  }
+
+  middleKey(start: Buffer, end: Buffer): Promise<Buffer | null> {
+    assert(start.length <= engineKeyBytesMax && end.length <= engineKeyBytesMax, 'range bounds are engine keys');
+    return this.ask(
+      (id) => putRangeRequest(this.out, requestKind.middle, id, start, end),
+      (input) => readValues(input, 1)[0] ?? null,
     );
   }
 

@@ -14,7 +14,8 @@ import type { OpBatch } from './op_batch.js';
  *                                                         more u8 │ rows u32 │ { key u32, value u32, key, value } …
  *   openView  nothing (the id names the view)             nothing
  *   closeView view u32                                    nothing
- *   size      start │ end                                 bytes f64 │ keys f64
+ *   size      start │ end                                 bytes f64 │ keys f64 │ complete f64 (0 or 1)
+ *   middle    start │ end                                 { length u32 (absent: 2^32-1), key }
  *   diskBytes, sync, close: nothing                       bytes f64, nothing, nothing
  *   payload   ops u32 │ { kind u8, key u32, value u32, key, value } …
  *   a reply of status 1:                                  fatal u8 │ code u32 │ message u32 │ code │ message
@@ -30,6 +31,7 @@ export const requestKind = {
   diskBytes: 7,
   sync: 8,
   close: 9,
+  middle: 10,
 } as const;
 
 export const replyOk = 0;
@@ -154,8 +156,15 @@ export function readScan(input: ArenaReader): { viewId: number; options: ScanOpt
   return { viewId, options };
 }
 
-export function putSize(out: ArenaWriter, id: number, start: Buffer, end: Buffer): void {
-  putRange(out, reserveHead(out, requestKind.size, id, 8 + start.length + end.length), start, end);
+/** size and middle name a range. */
+export function putRangeRequest(
+  out: ArenaWriter,
+  kind: (typeof requestKind)['size' | 'middle'],
+  id: number,
+  start: Buffer,
+  end: Buffer,
+): void {
+  putRange(out, reserveHead(out, kind, id, 8 + start.length + end.length), start, end);
 }
 
 function putRange(out: ArenaWriter, at: number, start: Buffer, end: Buffer): number {

@@ -2,7 +2,7 @@ import type { Database, RawIterator, RocksdbBinding, RowsResult } from './rocksd
 import type { ScanOptions, ScanPage } from './engine.js';
 import { sizeSliceBytes, sizeSliceRows, viewSliceBytes, viewSliceRows } from './limits.js';
 import { firstKey, pastEveryKey } from './reserved_keys.js';
-import type { CountedSlice } from './size_estimator.js';
+import type { CountedSlice } from './size_map.js';
 
 const none = Buffer.alloc(0);
 const encodings = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const;
@@ -40,12 +40,18 @@ export function scanNow(binding: RocksdbBinding, db: Database, options: ScanOpti
 }
 
 /** Counts a bounded part of [start, end). */
-export function countSlice(binding: RocksdbBinding, db: Database, start: Buffer, end: Buffer): CountedSlice {
+export function countSlice(
+  binding: RocksdbBinding,
+  db: Database,
+  start: Buffer,
+  end: Buffer,
+  slices: number,
+): CountedSlice {
   const page = scanNow(binding, db, {
     start,
     end,
-    limit: sizeSliceRows,
-    maxBytes: sizeSliceBytes,
+    limit: slices * sizeSliceRows,
+    maxBytes: slices * sizeSliceBytes,
     reverse: false,
     keysOnly: false,
   });
@@ -53,7 +59,19 @@ export function countSlice(binding: RocksdbBinding, db: Database, start: Buffer,
   for (const { key, value } of page.rows) bytes += key.length + value.length;
   const last = page.rows.at(-1);
   const next = page.more && last !== undefined ? Buffer.concat([last.key, Buffer.from([0])]) : null;
-  return { bytes, keys: page.rows.length, next };
+  return { bytes, keys: page.rows.length, next, middle: middleOf(page.rows, bytes / 2) };
+}
+
+/** The first key but one that has `half` bytes or more before it, or the last key. */
+function middleOf(rows: readonly Row[], half: number): Buffer | null {
+  let before = 0;
+  let middle: Buffer | null = null;
+  for (const { key, value } of rows) {
+    if (before > 0) middle = key;
+    if (middle !== null && before >= half) break;
+    before += key.length + value.length;
+  }
+  return middle;
 }
 
 /**

@@ -5,6 +5,7 @@ import type { ScanOptions, ScanPage } from './engine.js';
 const chunkKeysMax = 128;
 
 const none = Buffer.alloc(0);
+const wholeRange = { limit: Infinity, maxBytes: Infinity, reverse: false, keysOnly: false };
 
 /** A run of neighbouring rows. Only the map whose `owner` mark it carries may change it. */
 interface Chunk {
@@ -119,6 +120,20 @@ export class SortedMap {
       if (last < chunk.keys.length) break;
     }
     return { bytes, keys };
+  }
+
+  /** The first key of [start, end) but one that has half of its bytes or more before it, or the last one. */
+  middle(start: Buffer, end: Buffer): Buffer | null {
+    const half = this.measure(start, end).bytes / 2;
+    const { rows } = this.pageForward({ ...wholeRange, start, end });
+    let before = 0;
+    let middle: Buffer | null = null;
+    for (const { key, value } of rows) {
+      if (before > 0) middle = key;
+      if (middle !== null && before >= half) break;
+      before += key.length + value.length;
+    }
+    return middle;
   }
 
   private pageForward({ start, end, limit, maxBytes, keysOnly }: ScanOptions): ScanPage {

@@ -22,7 +22,7 @@ import {
   requestKind,
   type StorageSettings,
 } from './rocksdb_protocol.js';
-import { SizeEstimator } from './size_estimator.js';
+import { SizeMap } from './size_map.js';
 
 /** Opens the database of a directory, made if it is not there, and finishes what a crash cut short. */
 export async function openDatabase(binding: RocksdbBinding, settings: StorageSettings): Promise<Database> {
@@ -58,7 +58,7 @@ export class Storage {
   private readonly db: Database;
   private readonly directory: string;
   private readonly applier: BatchApplier;
-  private readonly sizes: SizeEstimator;
+  private readonly sizes: SizeMap;
   private readonly views = new Map<number, RocksdbView>();
   private readonly replies = new ArenaWriter();
   private readonly send: (arenas: ArrayBuffer[]) => void;
@@ -80,9 +80,9 @@ export class Storage {
     this.binding = binding;
     this.db = db;
     this.directory = directory;
-    this.applier = new BatchApplier(binding, db);
+    this.sizes = new SizeMap((start, end, slices) => countSlice(binding, db, start, end, slices));
+    this.applier = new BatchApplier(binding, db, this.sizes);
     this.applier.redo();
-    this.sizes = new SizeEstimator((start, end) => countSlice(binding, db, start, end));
     this.send = out.send;
     this.closed = out.closed;
   }
@@ -127,9 +127,14 @@ export class Storage {
       case requestKind.size: {
         const { start, end } = readRange(input);
         this.read(id, () => {
-          const { bytes, keys } = this.sizes.estimate(start, end);
-          putNumbers(this.replies, id, bytes, keys);
+          const { bytes, keys, complete } = this.sizes.estimate(start, end);
+          putNumbers(this.replies, id, bytes, keys, complete ? 1 : 0);
         });
+        return;
+      }
+      case requestKind.middle: {
+        const { start, end } = readRange(input);
+        this.read(id, () => putValues(this.replies, id, [this.sizes.middle(start, end) ?? undefined], 0, 1));
         return;
       }
       case requestKind.diskBytes:

@@ -9,7 +9,8 @@ import { deleteRangePointsMax } from '../../src/engine/limits.js';
 import { OpBatch } from '../../src/engine/op_batch.js';
 import type { Database, RocksdbBinding } from '../../src/engine/rocksdb_binding.js';
 import { putWrite } from '../../src/engine/rocksdb_protocol.js';
-import { scanNow } from '../../src/engine/rocksdb_reader.js';
+import { countSlice, scanNow } from '../../src/engine/rocksdb_reader.js';
+import { SizeMap } from '../../src/engine/size_map.js';
 import { openDatabase } from '../../src/engine/storage.js';
 
 /** Batches as the storage thread gets them, and a database that can be closed between any two of its writes. */
@@ -84,10 +85,14 @@ function crashingAt(n: number): RocksdbBinding {
   };
 }
 
+function applierOf(binding: RocksdbBinding, db: Database): BatchApplier {
+  return new BatchApplier(binding, db, new SizeMap((start, end, slices) => countSlice(real, db, start, end, slices)));
+}
+
 function fill(db: Database): void {
   const batch = new OpBatch();
   for (let i = 0; i < count; i++) batch.put(key(i), Buffer.from('old'));
-  const applier = new BatchApplier(real, db);
+  const applier = applierOf(real, db);
   applier.merge(payloadOf(batch));
   applier.flush(false);
 }
@@ -115,14 +120,14 @@ void t.test(
         const before = rowsOf(db).join();
         crashed = false;
         try {
-          new BatchApplier(crashingAt(n), db).writeWithRanges(payloadOf(mixedBatch()));
+          applierOf(crashingAt(n), db).writeWithRanges(payloadOf(mixedBatch()));
         } catch {
           crashed = true;
           crashes++;
         }
         await close(db);
         db = await open(path);
-        new BatchApplier(real, db).redo();
+        applierOf(real, db).redo();
         const after = rowsOf(db).join();
         if (n === 0) t.equal(after, before, 'nothing was written before the first write');
         else states.add(after);
@@ -143,15 +148,15 @@ void t.test('a crash while an interrupted batch is being finished is finished th
   await withDirectory(async (path) => {
     let db = await open(path);
     fill(db);
-    t.throws(() => new BatchApplier(crashingAt(3), db).writeWithRanges(payloadOf(mixedBatch())), /crash/);
+    t.throws(() => applierOf(crashingAt(3), db).writeWithRanges(payloadOf(mixedBatch())), /crash/);
     await close(db);
     for (let n = 0; n < 4; n++) {
       db = await open(path);
-      t.throws(() => new BatchApplier(crashingAt(n), db).redo(), /crash/);
+      t.throws(() => applierOf(crashingAt(n), db).redo(), /crash/);
       await close(db);
     }
     db = await open(path);
-    new BatchApplier(real, db).redo();
+    applierOf(real, db).redo();
     t.equal(rowsOf(db).length, 6);
     await close(db);
   });
@@ -165,9 +170,9 @@ void t.test('small ranges make one write with the rest of their batch', async (t
     batch.deleteRange(key(0), key(deleteRangePointsMax));
     batch.put(key(5), Buffer.from('new'));
     batch.deleteRange(key(deleteRangePointsMax), key(2 * deleteRangePointsMax));
-    t.throws(() => new BatchApplier(crashingAt(0), db).writeWithRanges(payloadOf(batch)), /crash/);
+    t.throws(() => applierOf(crashingAt(0), db).writeWithRanges(payloadOf(batch)), /crash/);
     t.equal(rowsOf(db).length, count);
-    new BatchApplier(crashingAt(1), db).writeWithRanges(payloadOf(batch));
+    applierOf(crashingAt(1), db).writeWithRanges(payloadOf(batch));
     t.equal(rowsOf(db).length, 1 + deleteRangePointsMax);
     await close(db);
   });

@@ -9,11 +9,12 @@ export interface Fixture {
   engine: Engine;
   /** Closes the engine and opens what it left. */
   reopen(): Promise<Engine>;
-  /** Closes and removes everything. */
-  dispose(): Promise<void>;
+  /** The test is through; `closed`: it has closed the engine itself. All of its views are closed. */
+  dispose(closed: boolean): Promise<void>;
 }
 
 const none = Buffer.alloc(0);
+const closingTest = 'close() waits for what was asked for, refuses what comes after, and may be called again';
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
 
 function all(overrides: Partial<ScanOptions> = {}): ScanOptions {
@@ -54,7 +55,7 @@ export function testEngineContract(open: () => Promise<Fixture>): void {
       try {
         await body(test, fixture);
       } finally {
-        await fixture.dispose();
+        await fixture.dispose(name === closingTest);
       }
     });
   };
@@ -229,21 +230,36 @@ function testScans(test: Define): void {
     return Promise.resolve();
   });
 
-  test('sizes of small ranges are exact, those of large ones come closer with each question', async (t, { engine }) => {
+  test('sizes of small ranges are exact at once, those of large ones after some questions', async (t, { engine }) => {
     const batch = engine.newBatch();
     const count = 5_000;
     for (let i = 0; i < count; i++) batch.put(bytes(`k${String(i).padStart(9, '0')}`), Buffer.alloc(90));
     await engine.write(batch);
-    t.same(await engine.approximateSize(bytes('k000000100'), bytes('k000000200')), { bytes: 10_000, keys: 100 });
-    t.same(await engine.approximateSize(bytes('z'), none), { bytes: 0, keys: 0 });
-    let size = { bytes: 0, keys: 0 };
-    for (let i = 0; i < 8; i++) {
-      const next = await engine.approximateSize(none, none);
-      t.ok(next.keys >= size.keys, 'never smaller while nothing changes');
-      size = next;
-    }
-    t.same(size, { bytes: count * 100, keys: count });
+    const [low, high] = [bytes('k000000100'), bytes('k000000200')];
+    t.same(await engine.approximateSize(low, high), { bytes: 10_000, keys: 100, complete: true });
+    t.same(await engine.approximateSize(bytes('z'), none), { bytes: 0, keys: 0, complete: true });
+    t.same(await engine.approximateSize(high, low), { bytes: 0, keys: 0, complete: true });
+    let size = await engine.approximateSize(none, none);
+    for (let i = 0; i < 8; i++) size = await engine.approximateSize(none, none);
+    t.same(size, { bytes: count * 100, keys: count, complete: true });
     t.ok((await engine.diskBytes()) > 0);
+  });
+
+  test('the middle key of a range has about half of its bytes on either side', async (t, { engine }) => {
+    t.equal(await engine.middleKey(none, none), null, 'nothing has no middle');
+    const batch = engine.newBatch();
+    for (let i = 0; i < 100; i++) batch.put(bytes(numbered(i)), Buffer.alloc(100));
+    for (let i = 100; i < 200; i++) batch.put(bytes(numbered(i)), Buffer.alloc(9));
+    await engine.write(batch);
+    const middle = async (from: number, to: number): Promise<string | null> =>
+      (await engine.middleKey(bytes(numbered(from)), bytes(numbered(to))))?.toString() ?? null;
+    t.equal(await middle(0, 100), numbered(50));
+    t.equal(await middle(100, 200), numbered(150));
+    t.equal(await middle(7, 9), numbered(8));
+    t.equal(await middle(7, 8), null, 'one key has no middle');
+    for (let i = 0; i < 5; i++) await engine.approximateSize(none, none);
+    const whole = await engine.middleKey(none, none);
+    t.ok(whole !== null && whole.compare(bytes(numbered(40))) > 0 && whole.compare(bytes(numbered(80))) < 0);
   });
 }
 
@@ -345,6 +361,7 @@ function testViews(test: Define): void {
     await views[0]?.close();
     const again = await engine.openView();
     t.same(await again.scan(all()), { rows: [], more: false });
+    await Promise.all([again, ...views].map((view) => view.close()));
   });
 }
 
@@ -361,7 +378,7 @@ function testLifetime(test: Define): void {
     t.same(await get(again, 'later'), ['1']);
   });
 
-  test('close() waits for what was asked for, refuses what comes after, and may be called again', async (t, f) => {
+  test(closingTest, async (t, f) => {
     const { engine } = f;
     const view = await engine.openView();
     const answers = [put(engine, { a: '1' }), engine.sync(), get(engine, 'a'), view.scan(all())];
@@ -434,6 +451,7 @@ function testModel(test: Define): void {
     }
     await Promise.all(checks);
     t.same(flat(await engine.scan(all())), [...model].sort(), 'the end state');
+    await view.source.close();
   });
 }
 

@@ -10,7 +10,9 @@ testEngineContract(() => {
       engine = engine.reopen();
       return engine;
     },
-    dispose: () => engine.close(),
+    dispose: async (closed) => {
+      if (!closed) await engine.close();
+    },
   };
   return Promise.resolve(fixture);
 });
