@@ -231,8 +231,13 @@ export class StoreWorld {
     return find();
   }
 
-  /** One operation on one store. */
-  async op(storeId: number, kind: OpKind, body: Buffer, change: Partial<WireOp> = {}): Promise<OpResult> {
+  /** One operation on one store, letting time pass for its answer. */
+  op(storeId: number, kind: OpKind, body: Buffer, change: Partial<WireOp> = {}): Promise<OpResult> {
+    return this.clock.resolve(this.submit(storeId, kind, body, change));
+  }
+
+  /** One operation on one store; somebody else lets time pass. */
+  submit(storeId: number, kind: OpKind, body: Buffer, change: Partial<WireOp> = {}): Promise<OpResult> {
     const op: WireOp = {
       id: this.nextOpId++,
       shardId: 1,
@@ -246,11 +251,10 @@ export class StoreWorld {
       ...change,
     };
     const { kv } = this.store(storeId).store;
-    const result = new Promise<OpResult>((resolve) => {
+    return new Promise<OpResult>((resolve) => {
       kv.execute(op, null, (resultKind, resultBody) => resolve(readResult(resultKind, resultBody)));
       kv.flush();
     });
-    return this.clock.resolve(result);
   }
 
   write(
