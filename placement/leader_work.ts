@@ -79,16 +79,16 @@ export class LeaderWork {
       send: (storeId, command) => this.sessions.send(storeId, command),
       complete: (keyspaceId) => this.background({ kind: 'markKeyspaceReady', keyspaceId }),
     });
-    this.ids.top();
     this.timers.push(
       runtime.every(settings.patrolIntervalMs, () => this.tick()),
       runtime.every(settings.scheduleIntervalMs, () => this.schedule()),
     );
   }
 
-  /** Ids in hand; operators need them. */
-  get idsAvailable(): number {
-    return this.ids.available;
+  /** Whether an operator could be given its ids right now; asks for some if not. */
+  hasIds(count: number): boolean {
+    if (this.ids.available < count) this.ids.top();
+    return this.ids.available >= count;
   }
 
   takeIds(count: number): number[] | null {

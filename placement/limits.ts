@@ -31,8 +31,8 @@ export const requestTimeoutMsDefault = 30_000;
 export const requestTimeoutMsMax = 600_000;
 
 /** Ids that the leader keeps in hand for new replicas and operators, and when it fetches more. */
-export const idPoolSize = 4_096;
-export const idPoolLowWater = 1_024;
+export const idPoolSize = 1_024;
+export const idPoolLowWater = 256;
 
 /** Routes of one ListRoutes page when the caller names no limit, and at most. */
 export const routesPerPageDefault = 1_024;

@@ -90,9 +90,8 @@ export class Planner {
 
   /** Drives operators, then checks shards, as many as a tick may take. */
   tick(): void {
-    const { view, ids } = this.options;
+    const { view } = this.options;
     this.controller.tick();
-    ids.top();
     if (!view.isSettled()) return;
     this.noticeDownStores();
     this.fillFromPatrol();

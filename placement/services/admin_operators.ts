@@ -80,7 +80,7 @@ async function waitUntilFree({ member, work, remainingMs }: LeaderContext, shard
   const running = table.onShard(shardId);
   const passing = running === undefined || running.plan.source !== 'admin';
   // Another person's operator may take long; checkers and schedulers are done soon.
-  const free = (): boolean => table.onShard(shardId) === undefined && work.idsAvailable > replicaCountMax;
+  const free = (): boolean => table.onShard(shardId) === undefined && work.hasIds(1 + replicaCountMax);
   if (passing) await member.waiters.wait(free, Math.min(operatorWaitMs, remainingMs()));
   const holder = table.onShard(shardId);
   if (holder === undefined) return;
