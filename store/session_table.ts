@@ -68,6 +68,15 @@ export class SessionTable {
     return table;
   }
 
+  /**
+   * The table that the new shard of a split begins with. Its log is a new one, so every session counts as last used
+   * where that log begins, and among equals the order of ids decides, on every replica alike.
+   */
+  copyFor(firstIndex: number): SessionTable {
+    const rows = [...this.rows()].map(([id, row]) => [id, { ...row, lastIndex: firstIndex }] as const);
+    return SessionTable.load(rows, this.limits);
+  }
+
   get size(): number {
     return this.sessions.size;
   }

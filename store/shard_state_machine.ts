@@ -306,7 +306,7 @@ export class ShardStateMachine implements StateMachine {
     const own = right.replicas.find((r) => r.storeId === this.host.storeId);
     assert(own !== undefined, 'the new shard has a replica wherever the old one has one');
     if (this.host.reserveChild(right.shardId, own.replicaId)) {
-      const sessions = SessionTable.load(this.sessions.rows());
+      const sessions = this.sessions.copyFor(initialPosition.index);
       const record = { replicaId: own.replicaId, state: ReplicaState.NORMAL, shard: right };
       ctx.batch.put(
         replicaKey(right.shardId),

@@ -164,3 +164,20 @@ t.test('the table stays within its limits', async () => {
     }),
   );
 });
+
+t.test("a split's copy begins with the new shard's log: it judges as before and takes its first indexes", async (t) => {
+  const table = new SessionTable();
+  table.record(9, 3, 2, 70_000);
+  table.record(8, 1, 0, 70_001);
+  const copy = table.copyFor(5);
+  t.equal(copy.judge(9, 3, true), 'duplicate');
+  copy.record(9, 4, 2, 6);
+  t.equal(copy.judge(9, 4, true), 'duplicate');
+  t.same(
+    [...copy.rows()].map(([id, row]) => [id, row.lastIndex]),
+    [
+      [8, 5],
+      [9, 6],
+    ],
+  );
+});
