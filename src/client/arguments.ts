@@ -1,4 +1,5 @@
 import { commandBytesMax, keyBytesMax, scanRowsMax, valueBytesMax } from '../base/limits.js';
+import type { Runtime } from '../base/runtime.js';
 import { Consistency } from '../gen/skerry/v1/kv.js';
 import { invalidArgument } from './errors.js';
 import { timeoutMsMax } from './limits.js';
@@ -48,6 +49,9 @@ export interface ScanOptions extends ReadOptions {
   readonly pageSize?: number | undefined;
 }
 
+/** What a caller who names no options passes. */
+export const noOptions = Object.freeze({});
+
 const operationOptions = ['timeoutMs', 'deadline', 'signal'] as const;
 export const readOptionNames: ReadonlySet<string> = new Set([...operationOptions, 'consistency']);
 export const writeOptionNames: ReadonlySet<string> = new Set(operationOptions);
@@ -65,6 +69,7 @@ export const scanOptionNames: ReadonlySet<string> = new Set([
 
 /** Refuses an option that nobody reads: it is most likely misspelt. */
 export function checkOptionNames(options: object, allowed: ReadonlySet<string>): void {
+  if (options === noOptions) return;
   for (const name in options) {
     if (!allowed.has(name)) {
       throw invalidArgument(name, 'UNKNOWN_OPTION', `unknown option ${name}; known: ${[...allowed].join(', ')}`);
@@ -154,12 +159,13 @@ export function timeoutMsOf(timeoutMs: number): number {
 }
 
 /** When an operation that begins now ends at the latest, on the monotonic clock. */
-export function deadlineMsOf(options: OperationOptions, defaultMs: number, nowMs: number, wallMs: number): number {
+export function deadlineMsOf(options: OperationOptions, defaultMs: number, runtime: Runtime): number {
+  const nowMs = runtime.nowMs();
   const byTimeout = nowMs + (options.timeoutMs === undefined ? defaultMs : timeoutMsOf(options.timeoutMs));
   if (options.deadline === undefined) return byTimeout;
   const at = options.deadline.getTime();
   if (Number.isNaN(at)) throw invalidArgument('deadline', 'OUT_OF_RANGE', 'deadline is not a valid Date');
-  const byDate = nowMs + (at - wallMs);
+  const byDate = nowMs + (at - runtime.wallMs());
   return options.timeoutMs === undefined ? Math.min(byDate, nowMs + timeoutMsMax) : Math.min(byDate, byTimeout);
 }
 

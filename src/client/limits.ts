@@ -11,6 +11,10 @@ export const inFlightBytesMax = 64 * 1024 * 1024;
 export const waitingOpsMax = 65_536;
 /** Operations of one frame. Larger frames make client and store work in lock-step instead of side by side. */
 export const batchOpsMax = 128;
+/** Operations that one stream may have outstanding; bounds inFlightOps, with room for the parts of divided batches. */
+export const outstandingSlotsMax = 2 ** 18;
+/** The largest inFlightOps that a caller may choose. */
+export const inFlightOpsLimit = 65_536;
 /** A frame is closed once it holds this much; one large operation may exceed it. */
 export const batchBytesTarget = 1024 * 1024;
 
@@ -56,4 +60,6 @@ assert((wheelSlots & (wheelSlots - 1)) === 0, 'the wheel has a power of two of s
 assert(batchBytesTarget + commandBytesMax <= frameBytesMax, 'a full frame and the largest command fit a frame');
 assert(batchKeysMax >= atomicBatchKeysMax, 'an atomic batch is no larger than other batches');
 assert(inFlightBytesMax >= commandBytesMax, 'the largest command may be in flight');
+assert(inFlightOpsLimit + batchKeysMax <= outstandingSlotsMax, 'what may be in flight has slots');
+assert(inFlightOpsMax <= inFlightOpsLimit, 'the default may be chosen');
 assert(backoffFirstMs <= backoffMaxMs && suspectFirstMs <= suspectMaxMs, 'delays grow');

@@ -35,7 +35,7 @@ export interface LastFailure {
   readonly message: string;
 }
 
-const noKeys: readonly Buffer[] = Object.freeze([]);
+export const noKeys: readonly Buffer[] = Object.freeze([]);
 const noBody: Buffer = Buffer.alloc(0);
 
 export interface OperationInit {
@@ -254,7 +254,8 @@ export class WriteOperation extends Operation implements SequencedWrite {
   sequence = 0;
   /** The shard for which it has its sequence. */
   sequenceShardId = 0;
-  readonly places: WritePlace[] = [];
+  place: WritePlace | null = null;
+  morePlaces: WritePlace[] | null = null;
   readonly #mutations: readonly Mutation[];
   readonly #resolve: (result: WriteResult) => void;
 

@@ -14,8 +14,10 @@ import { assert } from '../base/assert.js';
 export interface SequencedWrite {
   /** 0: not numbered yet. */
   sequence: number;
-  /** One place for each known shard that holds one of its keys; the session's own business. */
-  readonly places: WritePlace[];
+  /** Its place in the shard that holds its key; the session's own business, as are the others. */
+  place: WritePlace | null;
+  /** Places in further shards, for a write with keys in several. */
+  morePlaces: WritePlace[] | null;
 }
 
 /** A write's place in one shard's list, which is sorted by sequence. */
@@ -49,6 +51,9 @@ class OutstandingList {
     else place.previous.next = place.next;
     if (place.next === null) this.last = place.previous;
     else place.next.previous = place.previous;
+    // A dead place that still points at live ones keeps all that came after it from an early collection.
+    place.previous = null;
+    place.next = null;
   }
 }
 
@@ -97,14 +102,20 @@ export class Session {
       list = new OutstandingList();
       this.#shards.set(shardId, list);
     }
-    write.places.push(list.insert(write));
+    const place = list.insert(write);
+    if (write.place === null) write.place = place;
+    else if (write.morePlaces === null) write.morePlaces = [place];
+    else write.morePlaces.push(place);
   }
 
   /** The write has been answered, or replaced by its parts. Idempotent. */
   remove(write: SequencedWrite): void {
     if (this.#homeless.size > 0) this.#homeless.delete(write);
-    for (const place of write.places) place.list.remove(place);
-    write.places.length = 0;
+    write.place?.list.remove(write.place);
+    write.place = null;
+    if (write.morePlaces === null) return;
+    for (const place of write.morePlaces) place.list.remove(place);
+    write.morePlaces = null;
   }
 
   /** Every sequence below it has been answered, for keys of this shard. */

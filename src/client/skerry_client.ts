@@ -1,6 +1,6 @@
 import { nodeRuntime } from '../base/node_runtime.js';
 import type { Runtime } from '../base/runtime.js';
-import type { Mutation } from '../wire/kv_codec.js';
+import type { Mutation, WriteResult } from '../wire/kv_codec.js';
 import type { BatchWriteOptions, KeyLike, OperationOptions, ReadOptions, ScanOptions, ValueLike } from './arguments.js';
 import * as check from './arguments.js';
 import type { BatchContext, BatchItem } from './batch.js';
@@ -11,7 +11,7 @@ import { invalidArgument } from './errors.js';
 import * as limits from './limits.js';
 import { placementAddressesOf } from './members.js';
 import type { OperationInit } from './operation.js';
-import { ExistsOperation, GetOperation, WriteOperation } from './operation.js';
+import { ExistsOperation, GetOperation, noKeys, WriteOperation } from './operation.js';
 import { scanRows } from './scan.js';
 
 export interface ConnectOptions {
@@ -66,7 +66,7 @@ export interface SwapResult {
   readonly current: Buffer | null;
 }
 
-const noOptions = Object.freeze({});
+const { noOptions } = check;
 
 /** The routing client: see the essay in index.ts. Every method throws or rejects with SkerryError only. */
 export class SkerryClient {
@@ -82,15 +82,15 @@ export class SkerryClient {
    */
   static async connect(options: ConnectOptions): Promise<SkerryClient> {
     check.checkOptionNames(options, connectOptionNames);
-    const count = (value: number | undefined, field: string, fallback: number): number =>
-      value === undefined ? fallback : check.positiveIntegerOf(value, field);
+    const count = (value: number | undefined, field: string, fallback: number, max?: number): number =>
+      value === undefined ? fallback : check.positiveIntegerOf(value, field, max);
     const core = await ClientCore.connect({
       placement: placementAddressesOf(options.placement),
       keyspace: options.keyspace ?? 'default',
       timeoutMs: check.timeoutMsOf(options.timeoutMs ?? limits.timeoutMsDefault),
       connectTimeoutMs: check.timeoutMsOf(options.connectTimeoutMs ?? limits.timeoutMsDefault),
       limits: {
-        inFlightOps: count(options.inFlightOps, 'inFlightOps', limits.inFlightOpsMax),
+        inFlightOps: count(options.inFlightOps, 'inFlightOps', limits.inFlightOpsMax, limits.inFlightOpsLimit),
         inFlightBytes: count(options.inFlightBytes, 'inFlightBytes', limits.inFlightBytesMax),
         waitingOps: count(options.waitingOps, 'waitingOps', limits.waitingOpsMax),
       },
@@ -109,59 +109,60 @@ export class SkerryClient {
   }
 
   /** Writes a value. Resolves once it is durable on a majority. Key and value must not be changed until then. */
-  async set(key: KeyLike, value: ValueLike, options: OperationOptions = noOptions): Promise<void> {
-    const bytes = check.keyOf(key);
-    await this.#write({ kind: 'set', key: bytes, value: check.valueOf(value) }, options);
+  set(key: KeyLike, value: ValueLike, options: OperationOptions = noOptions): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const mutation: Mutation = { kind: 'set', key: check.keyOf(key), value: check.valueOf(value) };
+      this.#write(mutation, options, () => resolve(), reject);
+    });
   }
 
   /** Removes a key; succeeds whether or not it has a value. */
-  async delete(key: KeyLike, options: OperationOptions = noOptions): Promise<void> {
-    await this.#write({ kind: 'delete', key: check.keyOf(key) }, options);
+  delete(key: KeyLike, options: OperationOptions = noOptions): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#write({ kind: 'delete', key: check.keyOf(key) }, options, () => resolve(), reject);
+    });
   }
 
   /** Replaces a value if the present one is as expected; null stands for "no value" on either side. */
-  async compareAndSwap(
+  compareAndSwap(
     key: KeyLike,
     expected: ValueLike | null,
     value: ValueLike | null,
     options: OperationOptions = noOptions,
   ): Promise<SwapResult> {
-    const { applied, current } = await this.#write(
-      {
-        kind: 'swap',
-        key: check.keyOf(key),
-        expected: check.valueOrNullOf(expected, 'expected'),
-        value: check.valueOrNullOf(value, 'value'),
-      },
-      options,
-    );
-    return { swapped: applied, current };
-  }
-
-  #write(mutation: Mutation, options: OperationOptions): Promise<{ applied: boolean; current: Buffer | null }> {
-    check.checkOptionNames(options, check.writeOptionNames);
-    const bytes = bytesOfMutation(mutation);
     return new Promise((resolve, reject) => {
-      const init = this.#init(mutation.key, bytes, options, undefined, reject);
-      this.#core.submit(new WriteOperation(init, [], [mutation], resolve), options.signal);
+      const mutation = wireMutation({ type: 'compareAndSwap', key, expected, value });
+      this.#write(mutation, options, ({ applied, current }) => resolve({ swapped: applied, current }), reject);
     });
   }
 
+  // Called from a promise's executor, so that what it throws becomes a rejection.
+  #write(
+    mutation: Mutation,
+    options: OperationOptions,
+    resolve: (result: WriteResult) => void,
+    reject: OperationInit['reject'],
+  ): void {
+    check.checkOptionNames(options, check.writeOptionNames);
+    const init = this.#init(mutation.key, bytesOfMutation(mutation), options, undefined, reject);
+    this.#core.submit(new WriteOperation(init, noKeys, [mutation], resolve), options.signal);
+  }
+
   /** The value of a key, or null. */
-  async get(key: KeyLike, options: ReadOptions = noOptions): Promise<Buffer | null> {
-    check.checkOptionNames(options, check.readOptionNames);
-    const userKey = check.keyOf(key);
+  get(key: KeyLike, options: ReadOptions = noOptions): Promise<Buffer | null> {
     return new Promise((resolve, reject) => {
+      check.checkOptionNames(options, check.readOptionNames);
+      const userKey = check.keyOf(key);
       const init = this.#init(userKey, userKey.length, options, options.consistency, reject);
       this.#core.submit(new GetOperation(init, userKey, resolve), options.signal);
     });
   }
 
   /** Whether a key has a value. */
-  async exists(key: KeyLike, options: ReadOptions = noOptions): Promise<boolean> {
-    check.checkOptionNames(options, check.readOptionNames);
-    const userKey = check.keyOf(key);
+  exists(key: KeyLike, options: ReadOptions = noOptions): Promise<boolean> {
     return new Promise((resolve, reject) => {
+      check.checkOptionNames(options, check.readOptionNames);
+      const userKey = check.keyOf(key);
       const init = this.#init(userKey, userKey.length, options, options.consistency, reject);
       this.#core.submit(new ExistsOperation(init, userKey, resolve), options.signal);
     });
@@ -184,8 +185,7 @@ export class SkerryClient {
   }
 
   #deadlineMs(options: OperationOptions): number {
-    const { runtime, timeoutMs } = this.#core;
-    return check.deadlineMsOf(options, timeoutMs, runtime.nowMs(), runtime.wallMs());
+    return check.deadlineMsOf(options, this.#core.timeoutMs, this.#core.runtime);
   }
 
   /** The values of several keys, in their order; null for each that has none. One point in time for each shard. */
@@ -247,8 +247,6 @@ export class SkerryClient {
    */
   scan(options: ScanOptions = noOptions): AsyncGenerator<KeyValue, void, undefined> {
     check.checkOptionNames(options, check.scanOptionNames);
-    const { runtime, timeoutMs } = this.#core;
-    const nowMs = runtime.nowMs();
     return scanRows(this.#core, {
       start: check.boundOf(options.start, 'start'),
       end: check.boundOf(options.end, 'end'),
@@ -258,7 +256,7 @@ export class SkerryClient {
       keysOnly: options.keysOnly ?? false,
       pageSize: check.pageSizeOf(options.pageSize ?? limits.scanPageRowsDefault),
       consistency: check.consistencyOf(options.consistency),
-      timeoutMs: check.deadlineMsOf(options, timeoutMs, nowMs, runtime.wallMs()) - nowMs,
+      timeoutMs: this.#deadlineMs(options) - this.#core.runtime.nowMs(),
       signal: options.signal,
     });
   }

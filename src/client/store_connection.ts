@@ -5,6 +5,7 @@ import { KvService } from '../gen/skerry/v1/kv.js';
 import { connected, openChannel } from './channel.js';
 import { batchBytesTarget, batchOpsMax } from './limits.js';
 import type { Operation } from './operation.js';
+import { OutstandingOperations } from './outstanding.js';
 import type { Router } from './router.js';
 
 /**
@@ -41,8 +42,7 @@ export class StoreConnection {
   #flushPlanned = false;
   /** False from a write() that pushed back until 'drain'. */
   #writable = true;
-  #nextId = 1;
-  readonly #outstanding = new Map<number, Operation>();
+  readonly #outstanding = new OutstandingOperations();
 
   constructor(storeId: number, address: string, clusterId: number, runtime: Runtime, router: Router) {
     this.storeId = storeId;
@@ -60,7 +60,7 @@ export class StoreConnection {
 
   /** Its answer is not wanted any more. */
   withdraw(operation: Operation): void {
-    this.#outstanding.delete(operation.id);
+    this.#outstanding.take(operation.id);
   }
 
   #planFlush(): void {
@@ -98,8 +98,8 @@ export class StoreConnection {
     while (taken < gathered.length && batch.length < batchOpsMax && bytes < batchBytesTarget) {
       const operation = gathered[taken++];
       if (operation === undefined || operation.storeId !== this.storeId) continue;
-      if (!this.#router.prepare(operation, this.#nextId, nowMs)) continue;
-      this.#outstanding.set(this.#nextId++, operation);
+      if (!this.#router.prepare(operation, this.#outstanding.nextId, nowMs)) continue;
+      this.#outstanding.put(operation);
       batch.push(operation);
       bytes += operation.body.length;
     }
@@ -160,10 +160,8 @@ export class StoreConnection {
     }
     this.#router.storeReached(this.storeId);
     for (const { id, kind, body } of results) {
-      const operation = this.#outstanding.get(id);
-      if (operation === undefined) continue;
-      this.#outstanding.delete(id);
-      this.#router.answered(operation, kind, body);
+      const operation = this.#outstanding.take(id);
+      if (operation !== null) this.#router.answered(operation, kind, body);
     }
   }
 
@@ -177,8 +175,7 @@ export class StoreConnection {
   }
 
   #failAll(reason: string): void {
-    const written = [...this.#outstanding.values()];
-    this.#outstanding.clear();
+    const written = this.#outstanding.clear();
     const gathered = this.#gathered.splice(0);
     for (const operation of written) this.#router.failed(operation, 'connectionLost', reason);
     for (const operation of gathered) {

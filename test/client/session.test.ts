@@ -4,7 +4,7 @@ import { Session } from '../../src/client/session.js';
 import type { SequencedWrite } from '../../src/client/session.js';
 
 function write(session: Session): SequencedWrite {
-  const made: SequencedWrite = { sequence: 0, places: [] };
+  const made: SequencedWrite = { sequence: 0, place: null, morePlaces: null };
   session.number(made);
   return made;
 }
