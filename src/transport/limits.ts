@@ -63,4 +63,4 @@ assert(envelopeBytesMax <= outboxBytesMax, 'the outbox holds at least one envelo
 assert(valueBytesMax + keyBytesMax < snapshotChunkBytesMax, 'the largest row fits a chunk');
 assert(snapshotChunkBytesMax < frameBytesMax, 'a chunk fits a frame');
 assert(snapshotChunkBytesTarget * 4 <= snapshotWindowBytes, 'several chunks are on their way at a time');
-assert(reconnectMinMs < reconnectMaxMs && reconnectMaxMs < refusedRetryMs, 'waits grow');
+assert(reconnectMinMs * 2 <= reconnectMaxMs && reconnectMaxMs * 2 <= refusedRetryMs, 'waits grow');

@@ -1,5 +1,10 @@
 import type { Message } from '../raft/message.js';
+import type { Beat, GroupHeartbeat } from '../wire/beat_codec.js';
+import type { GoneNotice } from '../wire/raft_codec.js';
+import type { SnapshotHeadInfo } from '../wire/snapshot_codec.js';
 import type { RefusalReason } from './handshake.js';
+
+export type { Beat, GoneNotice, GroupHeartbeat, SnapshotHeadInfo };
 
 /**
  * How hosts reach each other. One connection per pair of hosts (the lower id dials), one stream of
@@ -53,41 +58,6 @@ export interface TransportHandlers {
    * write() or finish() rejected. write() is not called again before the last one settled.
    */
   snapshot(fromHost: number, head: SnapshotHeadInfo): Promise<SnapshotSink>;
-}
-
-/** One store heartbeat with the heartbeats of the groups that need one (columns on the wire). */
-export interface Beat {
-  readonly sequence: number;
-  readonly syncAgeMs: number;
-  /** MsgHeartbeat only; fields used: from, to, term, commit, context. */
-  readonly heartbeats: readonly GroupHeartbeat[];
-  /** MsgHeartbeatResp only. */
-  readonly responses: readonly GroupHeartbeat[];
-}
-
-export interface GroupHeartbeat {
-  readonly groupId: number;
-  readonly from: number;
-  readonly to: number;
-  readonly term: number;
-  readonly commit: number;
-  readonly context: number;
-}
-
-export interface GoneNotice {
-  readonly groupId: number;
-  readonly replicaId: number;
-  readonly confVer: number;
-  readonly version: number;
-}
-
-export interface SnapshotHeadInfo {
-  readonly groupId: number;
-  /** MsgSnap with the snapshot's real index, term and configuration. */
-  readonly message: Message;
-  /** The encoded Shard at that index; empty for placement. */
-  readonly descriptor: Buffer;
-  readonly formatVersion: number;
 }
 
 export interface SnapshotSource {

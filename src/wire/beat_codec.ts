@@ -1,4 +1,3 @@
-import type { Beat, GroupHeartbeat } from '../transport/transport.js';
 import type { Reader } from './reader.js';
 import { bytesFieldSize, numberFieldSize, varintSize, type Writer } from './writer.js';
 import { WireError } from './wire_error.js';
@@ -7,6 +6,25 @@ import { WireError } from './wire_error.js';
  * StoreBeat: the heartbeats of many groups as columns. A column is one packed field, so a group costs about
  * twelve bytes and no message of its own.
  */
+
+/** One store heartbeat with the heartbeats of the groups that need one (columns on the wire). */
+export interface Beat {
+  readonly sequence: number;
+  readonly syncAgeMs: number;
+  /** MsgHeartbeat only; fields used: from, to, term, commit, context. */
+  readonly heartbeats: readonly GroupHeartbeat[];
+  /** MsgHeartbeatResp only. */
+  readonly responses: readonly GroupHeartbeat[];
+}
+
+export interface GroupHeartbeat {
+  readonly groupId: number;
+  readonly from: number;
+  readonly to: number;
+  readonly term: number;
+  readonly commit: number;
+  readonly context: number;
+}
 
 const sequenceTag = (1 << 3) | 0;
 const syncAgeTag = (2 << 3) | 0;

@@ -30,6 +30,7 @@
  * What is missing: groups (wire types 3 and 4, which proto3 does not have) are refused even in unknown
  * fields; a singular message field that comes twice is replaced, not merged.
  */
+export type * from './beat_codec.js';
 export * from './entry_codec.js';
 export * from './hello_codec.js';
 export * from './kv_codec.js';

@@ -1,5 +1,5 @@
 import { Reader } from './reader.js';
-import { bytesFieldSize, numberFieldSize, varintSize, Writer } from './writer.js';
+import { bytesFieldSize, numberFieldSize, Writer } from './writer.js';
 import { WireError } from './wire_error.js';
 
 /**
@@ -193,9 +193,7 @@ function readOp(reader: Reader): WireOp {
   return { id, shardId, confVer, version, timeoutMs, consistency, allowForward, kind, body };
 }
 
-function opKindOf(
-  tag: typeof opWriteTag | typeof opGetTag | typeof opExistsTag | typeof opBatchGetTag | typeof opScanTag,
-): OpKind {
+function opKindOf(tag: number): OpKind {
   switch (tag) {
     case opWriteTag:
       return OpKind.write;
@@ -261,29 +259,21 @@ const resultGetTag = (4 << 3) | 2;
 const resultExistsTag = (5 << 3) | 0;
 const resultRowsTag = (6 << 3) | 2;
 
-function resultSize(result: WireResult): number {
-  const idSize = numberFieldSize(result.id);
-  switch (result.kind) {
-    case ResultKind.unknown:
-      return idSize;
-    case ResultKind.exists:
-      return idSize + 1 + result.body.length;
-    default:
-      return idSize + 1 + varintSize(result.body.length) + result.body.length;
-  }
+function resultSize({ id, kind, body }: WireResult): number {
+  const idSize = numberFieldSize(id);
+  if (kind === ResultKind.unknown) return idSize;
+  if (kind === ResultKind.exists) return idSize + 1 + body.length;
+  return idSize + bytesFieldSize(body.length);
 }
 
-function writeResult(writer: Writer, result: WireResult): void {
-  writer.numberField(resultIdTag, result.id);
-  switch (result.kind) {
-    case ResultKind.unknown:
-      return;
-    case ResultKind.exists:
-      writer.tag(resultExistsTag);
-      writer.raw(result.body);
-      return;
-    default:
-      writer.bytesField((result.kind << 3) | 2, result.body);
+function writeResult(writer: Writer, { id, kind, body }: WireResult): void {
+  writer.numberField(resultIdTag, id);
+  if (kind === ResultKind.unknown) return;
+  if (kind === ResultKind.exists) {
+    writer.tag(resultExistsTag);
+    writer.raw(body);
+  } else {
+    writer.bytesField((kind << 3) | 2, body);
   }
 }
 

@@ -10,5 +10,5 @@ export const varintBytesMax = 10;
 export const frameItemsMax = 1_048_576;
 
 assert(commandOpsMax * 16 <= frameItemsMax, 'a frame has room for many of the largest commands');
-assert(scanRowsMax <= frameItemsMax, 'the largest page can be decoded');
+assert(scanRowsMax * 2 <= frameItemsMax, 'the largest page can be decoded');
 assert(frameItemsMax * 2 <= frameBytesMax, 'the limit on elements is reached before the one on bytes, or never');

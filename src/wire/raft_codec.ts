@@ -1,5 +1,4 @@
-import type { Beat, GoneNotice } from '../transport/transport.js';
-import { beatSize, readBeat, writeBeat } from './beat_codec.js';
+import { beatSize, readBeat, writeBeat, type Beat } from './beat_codec.js';
 import { helloSize, readHello, writeHello, type Hello } from './hello_codec.js';
 import { raftMessageSize, readRaftMessage, writeRaftMessage, type GroupMessage } from './raft_message_codec.js';
 import { Reader } from './reader.js';
@@ -12,6 +11,14 @@ export interface Forwarded {
   readonly id: number;
   /** BatchOp one way, BatchResult the other. A view of the frame. */
   readonly payload: Buffer;
+}
+
+/** The receiver of a message, or its sender, is no longer a member of the group as of this epoch. */
+export interface GoneNotice {
+  readonly groupId: number;
+  readonly replicaId: number;
+  readonly confVer: number;
+  readonly version: number;
 }
 
 export interface Envelope {

@@ -1,8 +1,8 @@
 import { EntryType, MsgType, emptyBuffer, noEntries, noMessages } from '../raft/message.js';
 import type { ConfState, Entry, Message, SnapshotMeta } from '../raft/message.js';
 import { assert } from '../base/assert.js';
-import { Reader } from './reader.js';
-import { bytesFieldSize, numberFieldSize, varintSize, Writer } from './writer.js';
+import type { Reader } from './reader.js';
+import { bytesFieldSize, numberFieldSize, varintSize, type Writer } from './writer.js';
 import { WireError } from './wire_error.js';
 
 /**

@@ -1,10 +1,19 @@
-import { newMessage, MsgType } from '../raft/message.js';
-import type { SnapshotHeadInfo } from '../transport/transport.js';
+import { newMessage, MsgType, type Message } from '../raft/message.js';
 import { helloSize, readHello, writeHello, type Hello } from './hello_codec.js';
 import { raftMessageSize, readRaftMessage, writeRaftMessage } from './raft_message_codec.js';
 import { Reader } from './reader.js';
 import { bytesFieldSize, numberFieldSize, Writer } from './writer.js';
 import { WireError } from './wire_error.js';
+
+/** What a snapshot is, before its rows. */
+export interface SnapshotHeadInfo {
+  readonly groupId: number;
+  /** MsgSnap with the snapshot's real index, term and configuration. */
+  readonly message: Message;
+  /** The encoded Shard at that index; empty for placement. */
+  readonly descriptor: Buffer;
+  readonly formatVersion: number;
+}
 
 /** SnapshotFrame: the frames of a stream that carries one snapshot. */
 export type SnapshotFrame =

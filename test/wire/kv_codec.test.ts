@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import * as gen from '../../src/gen/skerry/v1/kv.js';
-import { Error as ErrorMessage } from '../../src/gen/skerry/v1/error.js';
+import type { Error as ErrorMessage } from '../../src/gen/skerry/v1/error.js';
 import * as wire from '../../src/wire/index.js';
 import { alike, bytes, flag, id, record, same, uint32 } from './arbitraries.js';
 
@@ -144,35 +144,33 @@ const errorMessage: fc.Arbitrary<ErrorMessage> = record({
   ),
 });
 
-type GenResult = NonNullable<gen.BatchResult['result']>;
-
 const result = record({
   id,
   content: fc.oneof(
     errorMessage.map((value) => ({
       kind: wire.ResultKind.error,
       body: wire.encodeErrorResult(value),
-      result: { $case: 'error', value } as GenResult,
+      result: { $case: 'error' as const, value },
     })),
     writeResult.map((value) => ({
       kind: wire.ResultKind.write,
       body: wire.encodeWriteResult(value),
-      result: { $case: 'write', value: { ...value, current: value.current ?? undefined } } as GenResult,
+      result: { $case: 'write' as const, value: { ...value, current: value.current ?? undefined } },
     })),
     fc.option(bytes).map((value) => ({
       kind: wire.ResultKind.get,
       body: wire.encodeValueResult(value),
-      result: { $case: 'get', value: { value: value ?? undefined } } as GenResult,
+      result: { $case: 'get' as const, value: { value: value ?? undefined } },
     })),
     flag.map((value) => ({
       kind: wire.ResultKind.exists,
       body: wire.encodeExistsResult(value),
-      result: { $case: 'exists', value } as GenResult,
+      result: { $case: 'exists' as const, value },
     })),
     rows.map((value) => ({
       kind: wire.ResultKind.rows,
       body: wire.encodeRowsResult(value),
-      result: { $case: 'rows', value: { ...value, rows: [...value.rows] } } as GenResult,
+      result: { $case: 'rows' as const, value: { ...value, rows: [...value.rows] } },
     })),
   ),
 }).map(({ id, content: { kind, body, result } }) => ({ ours: { id, kind, body }, theirs: { id, result } }));

@@ -3,7 +3,6 @@ import t from 'tap';
 import { Shard } from '../../src/gen/skerry/v1/meta.js';
 import * as gen from '../../src/gen/skerry/v1/raft.js';
 import { MsgType, newMessage, type ConfState, type Message, type SnapshotMeta } from '../../src/raft/message.js';
-import type { Beat, GroupHeartbeat } from '../../src/transport/transport.js';
 import * as wire from '../../src/wire/index.js';
 import { alike, bytes, flag, id, record, same, uint32 } from './arbitraries.js';
 
@@ -60,12 +59,22 @@ const message: fc.Arbitrary<Message> = record({
   responses: fc.constant([]),
 });
 
-function toGenMessage(groupId: number, { responses: _local, snapshot, ...m }: Message): gen.RaftMessage {
+function toGenMessage(groupId: number, m: Message): gen.RaftMessage {
   return {
-    ...m,
+    type: m.type,
     shardId: groupId,
+    from: m.from,
+    to: m.to,
+    term: m.term,
+    logTerm: m.logTerm,
+    index: m.index,
     entries: [...m.entries],
-    snapshot: snapshot === null ? undefined : toGenMeta(snapshot),
+    commit: m.commit,
+    vote: m.vote,
+    reject: m.reject,
+    rejectHint: m.rejectHint,
+    context: m.context,
+    snapshot: m.snapshot === null ? undefined : toGenMeta(m.snapshot),
   };
 }
 
@@ -84,7 +93,7 @@ function toGenMeta(meta: SnapshotMeta): gen.SnapshotMeta {
   };
 }
 
-const heartbeat: fc.Arbitrary<GroupHeartbeat> = record({
+const heartbeat: fc.Arbitrary<wire.GroupHeartbeat> = record({
   groupId: id,
   from: id,
   to: id,
@@ -93,14 +102,14 @@ const heartbeat: fc.Arbitrary<GroupHeartbeat> = record({
   context: id,
 });
 
-const beat: fc.Arbitrary<Beat> = record({
+const beat: fc.Arbitrary<wire.Beat> = record({
   sequence: id,
   syncAgeMs: uint32,
   heartbeats: fc.array(heartbeat, { maxLength: 5 }),
   responses: fc.array(heartbeat, { maxLength: 5 }),
 });
 
-function toGenColumns(rows: readonly GroupHeartbeat[]): gen.HeartbeatColumns | undefined {
+function toGenColumns(rows: readonly wire.GroupHeartbeat[]): gen.HeartbeatColumns | undefined {
   if (rows.length === 0) return undefined;
   return {
     shardIds: rows.map((row) => row.groupId),
