@@ -7,7 +7,18 @@ import type {
 import { status } from '@grpc/grpc-js';
 import type { Runtime } from '../src/base/runtime.js';
 import { KvService as KvServiceDefinition } from '../src/gen/skerry/v1/kv.js';
-import type { KvServer, KeyValue } from '../src/gen/skerry/v1/kv.js';
+import type {
+  BatchGetRequest,
+  BatchWriteRequest,
+  CompareAndSwapRequest,
+  DeleteRequest,
+  ExistsRequest,
+  GetRequest,
+  KeyValue,
+  KvServer,
+  ScanRequest,
+  SetRequest,
+} from '../src/gen/skerry/v1/kv.js';
 import type { RowsResult } from '../src/wire/kv_codec.js';
 import { BatchStream } from './batch_stream.js';
 import type { KvService } from './kv_service.js';
@@ -40,38 +51,42 @@ function unary<Request, Response>(handle: (request: Request) => Promise<Response
   };
 }
 
-type UnaryHandlers = Omit<KvServer, 'batch'>;
+/** KvServer is open to calls of any name; these are the ones that it has. */
+type UnaryHandlers = Pick<
+  KvServer,
+  'set' | 'delete' | 'get' | 'exists' | 'scan' | 'batchGet' | 'batchWrite' | 'compareAndSwap'
+>;
 
 function unaryHandlers(kv: KvUnary): UnaryHandlers {
   return {
-    set: unary(async ({ header, key, value }) => {
+    set: unary(async ({ header, key, value }: SetRequest) => {
       const set = { kind: 'set', key: asBuffer(key), value: asBuffer(value) } as const;
       return { error: (await kv.write(header, [set])).error };
     }),
-    delete: unary(async ({ header, key }) => {
+    delete: unary(async ({ header, key }: DeleteRequest) => {
       return { error: (await kv.write(header, [{ kind: 'delete', key: asBuffer(key) }])).error };
     }),
-    get: unary(async ({ header, key }) => {
+    get: unary(async ({ header, key }: GetRequest) => {
       const { error, value } = await kv.get(header, key);
       return { error, value: value ?? undefined };
     }),
-    exists: unary(async ({ header, key }) => {
+    exists: unary(async ({ header, key }: ExistsRequest) => {
       const { error, value } = await kv.exists(header, key);
       return { error, exists: value ?? false };
     }),
-    scan: unary(async (request) => {
+    scan: unary(async (request: ScanRequest) => {
       const { error, value } = await kv.scan(request);
       return { error, rows: rowsOf(value), more: value?.more ?? false, nextKey: value?.nextKey ?? Buffer.alloc(0) };
     }),
-    batchGet: unary(async (request) => {
+    batchGet: unary(async (request: BatchGetRequest) => {
       const { error, value } = await kv.batchGet(request);
       return { error, rows: rowsOf(value) };
     }),
-    batchWrite: unary(async (request) => {
+    batchWrite: unary(async (request: BatchWriteRequest) => {
       const { error, value } = await kv.batchWrite(request);
       return { error, swapped: value?.applied ?? false };
     }),
-    compareAndSwap: unary(async (request) => {
+    compareAndSwap: unary(async (request: CompareAndSwapRequest) => {
       const { error, value } = await kv.compareAndSwap(request);
       return { error, swapped: value?.applied ?? false, current: value?.current ?? undefined };
     }),

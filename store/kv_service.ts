@@ -275,16 +275,9 @@ export class KvService {
     this.counters.reads++;
     this.startRead(call, machine, group, engineKeys, (values) => {
       const first = values[0] ?? null;
-      switch (call.op.kind) {
-        case OpKind.get:
-          call.settle(ResultKind.get, encodeValueResult(first));
-          return;
-        case OpKind.exists:
-          call.settle(ResultKind.exists, encodeExistsResult(first !== null));
-          return;
-        default:
-          this.finishBatchGet(call, userKeys, values);
-      }
+      if (call.op.kind === OpKind.get) call.settle(ResultKind.get, encodeValueResult(first));
+      else if (call.op.kind === OpKind.exists) call.settle(ResultKind.exists, encodeExistsResult(first !== null));
+      else this.finishBatchGet(call, userKeys, values);
     });
   }
 

@@ -157,7 +157,7 @@ function mutationOf(message: MutationMessage): Mutation | null {
       const { expected, value } = message.op.value;
       return { kind: 'swap', key, expected: orNull(expected), value: orNull(value) };
     }
-    default:
+    case undefined:
       return null;
   }
 }

@@ -107,7 +107,7 @@ assert(commandBytesMax + opOverheadBytes <= shardBytesMax, 'the largest command 
 assert(shardBytesMax <= storeBytesMax, 'one shard fits the bounds of the store');
 assert(streamBytesMax >= commandBytesMax, 'the largest command fits the bounds of a stream');
 assert(engineBacklogBytesMax <= writeBacklogBytesMax / 2, 'writes are refused well before the engine gives up');
-assert(commandOpsMax <= getManyKeysMax, 'the keys of one read fit one call of the engine');
+assert(2 * commandOpsMax <= getManyKeysMax, 'the keys of two of the largest reads fit one call of the engine');
 assert(valueBytesMax + keyBytesMax < replyBytesMax + frameBytesMax, 'one result always fits a reply frame');
 assert(valueBytesMax + 2 * keyBytesMax <= snapshotRowBytesMax, 'the largest row fits a snapshot');
 assert(scanBytesMax < streamReplyBytesMax, 'one scan page does not stop a stream by itself');

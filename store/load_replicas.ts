@@ -45,7 +45,7 @@ export async function loadReplicas(options: LoadOptions): Promise<void> {
       if (raftLog.group(shardId) !== undefined) drops.push({ kind: 'drop', groupId: shardId });
       continue;
     }
-    starting.push(startReplica(options, shardId, record, sessions.get(shardId) ?? new Map()));
+    starting.push(startReplica(options, shardId, record, sessions.get(shardId) ?? new Map<number, SessionRecord>()));
     if (starting.length >= startingGroupsMax) {
       await Promise.all(starting);
       starting = [];

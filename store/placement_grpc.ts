@@ -2,6 +2,7 @@ import type { ClientOptions, ServiceError } from '@grpc/grpc-js';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { frameBytesMax } from '../src/base/limits.js';
 import type { Runtime } from '../src/base/runtime.js';
+import type { StoreSessionResponse } from '../src/gen/skerry/v1/placement.js';
 import { PlacementClient } from '../src/gen/skerry/v1/placement.js';
 import type { PlacementConnector, SessionHandlers, SessionLine } from './placement_connector.js';
 
@@ -45,7 +46,7 @@ export class GrpcPlacementConnector implements PlacementConnector {
       open = false;
       handlers.closed(reason);
     };
-    stream.on('data', handlers.frame);
+    stream.on('data', (response: StoreSessionResponse) => handlers.frame(response));
     stream.on('error', (error: Error) => closed(error.message));
     stream.on('end', () => closed('the member ended the session'));
     return {

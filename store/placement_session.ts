@@ -37,11 +37,11 @@ export interface PlacementSessionOptions {
   readonly reports: ShardReports;
   readonly executor: Pick<CommandExecutor, 'execute'>;
   readonly reportIntervalMs: number;
-  storeReport(): StoreReport;
+  readonly storeReport: () => StoreReport;
   /** Addresses of other stores. */
-  storesChanged(stores: readonly Store[]): void;
+  readonly storesChanged: (stores: readonly Store[]) => void;
   /** The store itself is broken, or does not belong to the cluster. */
-  fatal(error: Error): void;
+  readonly fatal: (error: Error) => void;
 }
 
 export class PlacementSession {

@@ -259,10 +259,19 @@ export class Replicas implements ShardHost {
     return true;
   }
 
+  /**
+   * Starts the new shard's replica once the split is on disk. Its log must not begin before: a power cut could leave
+   * a log with votes and acknowledged entries of a shard that the engine does not know.
+   */
   splitDone(child: SplitChild): void {
-    const campaign = this.group(child.parentShardId)?.isLeader() ?? false;
-    const machine = this.newMachine(child.shard, child.replicaId, child.sessions);
-    this.start(machine, { bootstrap: initialPosition, campaign }).catch((error: unknown) => this.fail(error));
+    this.ranges.set(child.shard);
+    const begin = async (): Promise<void> => {
+      await this.engine.sync();
+      const campaign = this.group(child.parentShardId)?.isLeader() ?? false;
+      const machine = this.newMachine(child.shard, child.replicaId, child.sessions);
+      await this.start(machine, { bootstrap: initialPosition, campaign });
+    };
+    begin().catch((error: unknown) => this.fail(error));
   }
 
   descriptorChanged(machine: ShardStateMachine): void {

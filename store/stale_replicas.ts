@@ -17,7 +17,7 @@ export interface StaleReplicasOptions {
   readonly connector: PlacementConnector;
   readonly runtime: Runtime;
   readonly logger: Logger;
-  fatal(error: Error): void;
+  readonly fatal: (error: Error) => void;
 }
 
 export class StaleReplicas {

@@ -44,7 +44,7 @@ export interface StoreParts {
   readonly diskReserveBytes: number;
   readonly raft?: MultiRaftOptionsInput;
   /** Called once: nothing is acknowledged any more, and the process must end. */
-  fatal(error: Error): void;
+  readonly fatal: (error: Error) => void;
 }
 
 /** A running store without its process: replicas, the host that runs them, the key service, the line to placement. */

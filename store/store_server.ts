@@ -31,7 +31,7 @@ export interface StoreServerOptions {
   readonly logger: Logger;
   readonly runtime?: Runtime;
   /** Called once when the store has failed: nothing is acknowledged any more, and the process must end. */
-  fatal(error: Error): void;
+  readonly fatal: (error: Error) => void;
 }
 
 /**

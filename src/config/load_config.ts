@@ -44,7 +44,8 @@ export function loadConfig<S extends ConfigObject>(options: LoadConfigOptions<S>
   const flags = new Map<string, unknown>();
   for (const key of keys) {
     const given = options.flags[camelCase(key.flag)];
-    if (given !== undefined) flags.set(key.name, given === true ? true : parseConfigString(key.kind, String(given)));
+    if (given !== undefined)
+      flags.set(key.name, typeof given === 'string' ? parseConfigString(key.kind, given) : given);
   }
   const configVariable = `${options.environmentPrefix}CONFIG`;
   const environment = environmentValues(keys, options.environmentPrefix, options.environment, [configVariable]);

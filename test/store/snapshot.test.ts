@@ -139,10 +139,11 @@ t.test('a crash at any step of an installation leaves the old state or is finish
   let steps = 0;
   for (let failAt = 0, done = false; !done; failAt++) {
     for (const luck of [0, 0.5, 0.999]) {
-      const before = new MachineDriver(new MemoryEngine(), testShard());
+      const memory = new MemoryEngine();
+      const before = new MachineDriver(memory, testShard());
       await before.entry(write([set('b', 'old-b'), set('x', 'old-x')]));
       await before.engine.sync();
-      const failing = new FailingEngine(before.engine as MemoryEngine, failAt);
+      const failing = new FailingEngine(memory, failAt);
       const follower = await before.restarted(failing.engine);
       try {
         await follower.machine.installSnapshot(snapshot.meta, snapshot.descriptor, staged(chunks));

@@ -333,16 +333,9 @@ function readResult(kind: ResultKind, body: Buffer): OpResult {
 /** The detail's name, with the limit or reason where there is one. */
 function errorName(body: Buffer): string {
   const { detail } = decodeErrorResult(body);
-  switch (detail?.$case) {
-    case 'serverIsBusy':
-      return `serverIsBusy ${detail.value.limit}`;
-    case 'invalidArgument':
-      return `invalidArgument ${detail.value.reason}`;
-    case 'notLeader':
-      return `notLeader ${detail.value.leaderStoreId}`;
-    case 'epochNotMatch':
-      return `epochNotMatch ${detail.value.currentShards.map((s) => s.shardId).join()}`;
-    default:
-      return detail?.$case ?? 'none';
-  }
+  if (detail?.$case === 'serverIsBusy') return `serverIsBusy ${detail.value.limit}`;
+  if (detail?.$case === 'invalidArgument') return `invalidArgument ${detail.value.reason}`;
+  if (detail?.$case === 'notLeader') return `notLeader ${detail.value.leaderStoreId}`;
+  if (detail?.$case !== 'epochNotMatch') return detail?.$case ?? 'none';
+  return `epochNotMatch ${detail.value.currentShards.map((s) => s.shardId).join()}`;
 }
