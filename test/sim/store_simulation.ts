@@ -353,15 +353,35 @@ class StoreSimulation {
   private async compareReplicas(world: StoreWorld): Promise<void> {
     await world.clock.advance(10_000);
     const { start, end } = dataRange(keyspaceId, nothing, nothing);
-    const digests = new Set<string>();
-    for (const { engine } of world.stores.values()) {
+    const views: { storeId: number; rows: Map<string, string> }[] = [];
+    for (const { storeId, engine } of world.stores.values()) {
       const options = { start, end, limit: 100_000, maxBytes: 2 ** 30, reverse: false, keysOnly: false };
       const page = await world.clock.resolve(engine.scan(options));
-      const digest = createHash('sha256');
-      for (const { key, value } of page.rows) digest.update(`${key.toString('hex')}=${value.toString('hex')}\n`);
-      digests.add(digest.digest('hex'));
+      views.push({
+        storeId,
+        rows: new Map(page.rows.map(({ key, value }) => [key.toString('latin1'), value.toString()])),
+      });
     }
-    if (digests.size !== 1) throw new SafetyError(`replicas hold ${digests.size} different sets of rows`);
+    const keys = new Set(views.flatMap(({ rows }) => [...rows.keys()]));
+    for (const key of keys) {
+      const held = views.map(({ storeId, rows }) => `store ${storeId}: ${rows.get(key) ?? 'nothing'}`);
+      if (new Set(views.map(({ rows }) => rows.get(key))).size === 1) continue;
+      throw new SafetyError(`replicas differ at ${JSON.stringify(key)}: ${held.join(', ')}\n${this.positions(world)}`);
+    }
+  }
+
+  /** Every replica's place, for people. */
+  private positions(world: StoreWorld): string {
+    return [...world.stores.values()]
+      .flatMap(({ storeId, store }) =>
+        [...store.multi.groups()].map((group) => {
+          const { term, role, commit, applied, lastIndex } = group.status();
+          const machine = store.replicas.machine(group.groupId);
+          const { version = 0 } = machine?.shard.epoch ?? {};
+          return `store ${storeId} shard ${group.groupId} v${version} ${machine?.phase ?? ''}: ${role} term ${term} commit ${commit} applied ${applied} last ${lastIndex}`;
+        }),
+      )
+      .join('\n');
   }
 
   private checkRanges(world: StoreWorld): void {
