@@ -28,6 +28,8 @@ export const spareSegmentsMax = 2;
 export const logBytesMaxDefault = 1024 * MiB;
 /** Groups looked at by garbage collection before it lets the event loop turn. */
 export const collectorGroupsPerTurn = 1024;
+/** A new segment is synced each time that this much of it was filled: one long sync would hold up those of batches. */
+export const fillSyncBytes = 4 * MiB;
 /** Sync durations kept for the percentiles. */
 export const syncSamplesMax = 512;
 

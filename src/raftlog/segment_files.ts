@@ -9,7 +9,7 @@ import {
   segmentName,
   segmentSeed,
 } from './format.js';
-import { spareSegmentsMax } from './limits.js';
+import { fillSyncBytes, spareSegmentsMax } from './limits.js';
 import { Segment } from './segment.js';
 
 const sizeAlignBytes = 4096;
@@ -133,6 +133,7 @@ export class SegmentFiles {
     const zeros = Buffer.alloc(Math.min(fillBytes, sizeBytes));
     for (let at = 0; at < sizeBytes; at += zeros.length) {
       await file.write([zeros.subarray(0, Math.min(zeros.length, sizeBytes - at))], at);
+      if ((at + zeros.length) % fillSyncBytes === 0) await file.datasync();
     }
     await file.datasync();
   }

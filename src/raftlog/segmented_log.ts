@@ -49,6 +49,8 @@ export interface RaftLogOptions {
   readonly logBytesMax?: number;
   /** Called once, when a write or sync failed. The process must end: nothing is acknowledged after it. */
   onFatal(error: Error): void;
+  /** Called when an entry turns out damaged while the log is open: the group is in `damaged` from then on. */
+  onDamaged?(groupId: number): void;
 }
 
 /**
@@ -350,6 +352,7 @@ export class SegmentedLog implements RaftLog {
     this.options.logger.error({ group: group.groupId, index }, 'raft log entry does not fit its checksum');
     this.markDamaged(group);
     this.writer.kick();
+    this.options.onDamaged?.(group.groupId);
   }
 
   /** The group's entries are given up; the mark stays until the group is reset or dropped. */

@@ -1,15 +1,16 @@
 import t from 'tap';
 import { must } from '../../src/base/assert.js';
+import { spareSegmentsMax } from '../../src/raftlog/limits.js';
 import type { LogRecord } from '../../src/raftlog/raft_log.js';
 import { MemoryDisk } from '../support/memory_disk.js';
 import { append, create, entry, openLog, readAll } from './support.js';
 
-void t.test('a thousand idle groups do not keep a busy log from shrinking, and lose nothing', async (t) => {
+void t.test('twelve hundred idle groups do not keep a busy log from shrinking, and lose nothing', async (t) => {
   const disk = new MemoryDisk();
   const options = { segmentBytes: 65_536, cacheBytesMax: 65_536 };
   const log = await openLog(disk, options);
   const idle: LogRecord[] = [];
-  for (let id = 1; id <= 1000; id++) {
+  for (let id = 1; id <= 1200; id++) {
     idle.push({ kind: 'reset', groupId: id, index: 5, term: 5, hardState: { term: 5, vote: id, commit: 5 } });
     if (id % 3 === 0) idle.push(append(id, entry(6, 5, `idle ${id}`), entry(7, 6, 'last')));
   }
@@ -19,15 +20,19 @@ void t.test('a thousand idle groups do not keep a busy log from shrinking, and l
   for (let i = 1; i <= 3000; i++) {
     await log.write([append(5000, entry(i, 1, 'x'.repeat(500)))]);
     if (i % 50 === 0) await log.write([{ kind: 'compact', groupId: 5000, index: i - 20, term: 1 }]);
+    // The collector lets the event loop turn, which this disk without latency never does.
+    if (i % 10 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
     segmentsMax = Math.max(segmentsMax, log.stats().segments);
   }
   t.ok(log.stats().bytesWritten > 20 * 65_536, 'the log went round');
   t.ok(segmentsMax <= 8, `${segmentsMax} segments at most`);
   t.ok(log.stats().diskBytes <= 12 * 65_536, `${log.stats().diskBytes} bytes on disk`);
+  const spares = disk.paths().filter((path) => path.endsWith('.spare')).length;
+  t.ok(spares <= spareSegmentsMax, `${spares} spares`);
   await log.close();
   const again = await openLog(disk, options);
-  t.equal([...again.groupIds()].length, 1001);
-  for (const id of [1, 3, 999, 1000]) {
+  t.equal([...again.groupIds()].length, 1201);
+  for (const id of [1, 3, 999, 1200]) {
     const group = must(again.group(id), 'idle group');
     t.same(group.hardState, { term: 5, vote: id, commit: 5 });
     t.same([group.firstIndex(), group.term(5)], [6, 5]);

@@ -177,12 +177,14 @@ void t.test('an entry that rots while the log is open is never given out, and it
   await log.write([create(1), create(2)]);
   await log.write([append(1, entry(1, 1, 'needle')), append(2, entry(1, 1, 'fine'))]);
   await log.close();
-  const again = await openLog(disk, small);
+  const told: number[] = [];
+  const again = await openLog(disk, { ...small, onDamaged: (groupId) => told.push(groupId) });
   const bytes = disk.contents(`${directory}/000000000001.log`);
   bytes[bytes.indexOf('needle')] = 0;
   t.equal(again.group(1)?.entries(1, 2, 100), 'pending');
   await t.rejects(must(again.group(1), 'group').load(1, 2, 100), { code: 'entryDamaged' });
   t.same([...again.damaged], [1]);
+  t.same(told, [1]);
   t.same(await readAll(again, 2), ['1:fine']);
   await again.close();
 });

@@ -14,6 +14,7 @@ export interface OpenOptions {
   readonly cacheBytesMax?: number;
   readonly logBytesMax?: number;
   readonly onFatal?: (error: Error) => void;
+  readonly onDamaged?: (groupId: number) => void;
 }
 
 /** Opens a log with small segments; a failure that the test does not expect fails it. */
