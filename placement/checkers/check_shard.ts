@@ -5,8 +5,11 @@ import { checkLabels } from './label_checker.js';
 import { checkLearners } from './learner_checker.js';
 import { checkReplicas } from './replica_checker.js';
 
-/** In order of urgency: the first finding is worked on, the next one when it is done. */
-const checkers: readonly Checker[] = [checkJoint, checkReplicas, checkLearners, checkLabels];
+/**
+ * The first finding is worked on, the next one when it is done. Learners come before voters, because one that was left
+ * behind may be the voter that is missing.
+ */
+const checkers: readonly Checker[] = [checkJoint, checkLearners, checkReplicas, checkLabels];
 
 /** Looks at one shard. A shard without a leader cannot be repaired: its group must elect one first. */
 export const checkShard: Checker = (view, shard, loads): CheckResult => {

@@ -6,6 +6,9 @@ import type { Step } from './step.js';
 
 /** The steps of the changes that checkers, schedulers and people ask for. */
 
+/** A replicaId other than 0 names a learner that is there already. */
+const newReplica = 0;
+
 /** Moves a voter: learner, catch up, hand leadership over if it leads, then promote and remove as one joint change. */
 export function moveSteps(
   view: ClusterView,
@@ -13,9 +16,10 @@ export function moveSteps(
   fromStoreId: number,
   toStoreId: number,
   loads: StoreLoads,
+  replicaId = newReplica,
 ): Step[] {
   return [
-    { kind: 'addLearner', storeId: toStoreId, replicaId: 0 },
+    { kind: 'addLearner', storeId: toStoreId, replicaId },
     ...handOver(view, shard, fromStoreId, loads),
     { kind: 'enterJoint', promote: [toStoreId], remove: [fromStoreId] },
     { kind: 'leaveJoint' },
@@ -34,9 +38,9 @@ export function removeSteps(
 }
 
 /** Adds a voter by way of a learner. */
-export function addSteps(toStoreId: number): Step[] {
+export function addSteps(toStoreId: number, replicaId = newReplica): Step[] {
   return [
-    { kind: 'addLearner', storeId: toStoreId, replicaId: 0 },
+    { kind: 'addLearner', storeId: toStoreId, replicaId },
     { kind: 'promoteLearner', storeId: toStoreId },
   ];
 }
