@@ -11,6 +11,7 @@ import {
   reconnectMaxMs,
   reconnectMinMs,
 } from './limits.js';
+import { TrackedCredentials } from './tracked_credentials.js';
 import { StreamTransport, type StreamTransportOptions } from './stream_transport.js';
 
 /** Full name of the service, for health and reflection. */
@@ -38,7 +39,8 @@ const asIs = (frame: Buffer): Buffer => frame;
 /** One channel per attempt to connect, so that a new attempt never waits for the name, socket or back-off of an old one. */
 const grpcConnector: Connector = {
   connect(_hostId, address): Connection {
-    const client = new Client(address, credentials.createInsecure(), channelOptions);
+    const tracked = new TrackedCredentials(credentials.createInsecure());
+    const client = new Client(address, tracked, channelOptions);
     const streams = new Set<GrpcClientStream>();
     const open = (path: string): GrpcClientStream => {
       const call = client.makeBidiStreamRequest(path, asIs, asIs);
@@ -54,6 +56,7 @@ const grpcConnector: Connector = {
         // A closed channel lets its streams go on, and its socket with them.
         for (const stream of streams) stream.cancel();
         client.close();
+        tracked.close();
       },
     };
   },

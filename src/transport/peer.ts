@@ -63,6 +63,8 @@ export class Peer {
   /** True from a write() that returned false until drained(). */
   private blocked = false;
   private refusal: Refusal['reason'] | null = null;
+  /** Once per outage is enough to say that a host cannot be reached. */
+  private outageLogged = false;
   private framesSent = 0;
   private framesReceived = 0;
   private bytesSent = 0;
@@ -174,12 +176,13 @@ export class Peer {
 
   handleClosed(stream: FrameStream, close: StreamClose): void {
     if (stream !== this.stream) return;
-    this.logger.debug({ kind: close.kind, reason: close.reason }, 'stream to peer closed');
     if (close.kind === 'refused' && this.state === 'dialling') {
       this.handleRefusal({ reason: 'refusedByPeer', message: close.reason });
-    } else {
-      this.fail(false);
+      return;
     }
+    if (this.state === 'dialling') this.logOutage(close.reason);
+    else this.logger.info({ kind: close.kind, reason: close.reason }, 'stream of peer closed');
+    this.fail(false);
   }
 
   private dial(): void {
@@ -196,7 +199,7 @@ export class Peer {
     });
     this.write(helloFrame(helloTo(this.context.self, this.hostId)));
     this.timer = this.context.runtime.after(handshakeTimeoutMs, () => {
-      this.logger.debug({ address }, 'peer did not answer in time');
+      this.logOutage(`no answer within ${handshakeTimeoutMs} ms`);
       this.fail(false);
     });
   }
@@ -223,6 +226,7 @@ export class Peer {
     this.state = 'up';
     this.incarnation = incarnation;
     this.refusal = null;
+    this.outageLogged = false;
     this.backoff.reset();
     this.logger.info({ incarnation }, 'peer connected');
     this.context.up(this, incarnation);
@@ -232,6 +236,12 @@ export class Peer {
   private fail(local: boolean): void {
     this.drop(local);
     if (this.address !== null && this.dials) this.dialAfter(this.backoff.delayMs());
+  }
+
+  private logOutage(reason: string): void {
+    if (this.outageLogged) return;
+    this.outageLogged = true;
+    this.logger.warn({ address: this.address, reason }, 'peer cannot be reached; trying again until it can');
   }
 
   private dialAfter(delayMs: number): void {

@@ -71,6 +71,10 @@ export class StreamTransport implements Transport {
   setPeer(hostId: number, address: string): void {
     assert(hostId !== this.self.hostId, 'a host is not its own peer');
     if (this.closed) return;
+    if (!/^\S+$/.test(address)) {
+      this.logger.error({ peer: hostId, address }, 'peer address is not an address; it is not dialled');
+      return;
+    }
     if (this.handlers === null) this.early.set(hostId, address);
     else this.peer(hostId).setAddress(address);
   }

@@ -1,5 +1,7 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { nodeRuntime } from '../../src/base/node_runtime.js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import t from 'tap';
 import { decodeEnvelope } from '../../src/wire/index.js';
@@ -240,4 +242,31 @@ t.test('while the peer does not read, things gather within bounds, and leave in 
   t.same(groups[1]?.slice(0, 50), Array<number>(50).fill(2), 'what gathered came together');
   t.equal(groups.flat().length, 1 + 50 + 15);
   t.ok(groups.length <= 4, `in ${groups.length} frames`);
+});
+
+t.test('a host that takes connections and never answers costs one socket at a time', async (t) => {
+  const open = new Set<Socket>();
+  let connections = 0;
+  let mostOpen = 0;
+  const progress = new EventEmitter();
+  const silent = createServer((socket) => {
+    open.add(socket);
+    connections++;
+    mostOpen = Math.max(mostOpen, open.size);
+    progress.emit('connection');
+    socket.resume();
+    socket.on('error', () => undefined);
+    socket.on('close', () => open.delete(socket));
+  });
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const real = nodeRuntime();
+  const a = await startHost({ hostId: 1, runtime: { ...real, after: (ms, fn) => real.after(ms / 20, fn) } });
+  t.teardown(async () => {
+    await a.stop();
+    silent.close();
+  });
+  a.transport.setPeer(2, `127.0.0.1:${(silent.address() as AddressInfo).port}`);
+  while (connections < 6) await once(progress, 'connection');
+  t.ok(mostOpen <= 2, `${mostOpen} sockets at a time, one of them just closed at most`);
 });
