@@ -63,6 +63,11 @@ export interface RaftConfig {
   readonly checkQuorum: boolean;
   /** Disk work goes out as MsgStorageAppend and MsgStorageApply and may overlap with what follows. */
   readonly asyncStorageWrites: boolean;
+  /**
+   * For the conformance data only: with async storage writes, ask for votes before the term is durable. A candidate that loses
+   * its unsynced log and term in a crash could then campaign in that term again, with votes that were granted to the longer log.
+   */
+  readonly earlyVoteRequests?: boolean;
   /** A leader that a membership change removes or demotes becomes a follower. */
   readonly stepDownOnRemoval: boolean;
   /** Tests only: let membership changes into the log that do not fit the current configuration. */

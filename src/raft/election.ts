@@ -70,8 +70,18 @@ function askForVotes(
     m.index = lastIndex;
     m.logTerm = lastTerm;
     m.context = context;
-    core.send(m);
+    if (type === MsgType.MsgVote && mustOutliveCrash(core)) core.sendWhenDurable(m);
+    else core.send(m);
   }
+}
+
+/**
+ * A vote is for one candidacy, with one log. After a crash the candidate must not campaign in the same term again, with
+ * less of a log, and find votes for its former self: so term and log are durable before it asks. Without async storage writes they
+ * are before anything is sent.
+ */
+function mustOutliveCrash(core: Core): boolean {
+  return core.config.asyncStorageWrites && core.config.earlyVoteRequests !== true;
 }
 
 function responseType(type: MsgType): MsgType {

@@ -22,7 +22,8 @@
  * MsgAppResp, which waits in `deferred` like everyone else's acknowledgements and votes. Deferred messages leave, in order, once
  * everything that was unpersisted when they were made is durable. Entries stay in `unstable` until a MsgStorageAppendResp of the
  * present term confirms them: one from an earlier term may speak of an entry that was replaced meanwhile (ABA).
- * With async storage writes only durable entries are handed out as committed.
+ * With async storage writes only durable entries are handed out as committed, and a candidate asks for votes only once its term is
+ * durable: otherwise it could campaign in that term twice, before and after a crash, with different logs.
  *
  * ## Where to read on
  *

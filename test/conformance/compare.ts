@@ -1,13 +1,27 @@
-/** How actual and expected text are compared (FORMAT.md sections 1 and 11), in the `unordered` mode. */
+/**
+ * How actual and expected text are compared (FORMAT.md sections 1 and 11). exact: as is, which this core, with log lines of its
+ * own, does not aim at. nolog: without logger lines. unordered: also without the order of a Ready's messages to different
+ * recipients. state: only directives that show state.
+ */
+export const comparisonModes = ['exact', 'nolog', 'unordered', 'state'] as const;
+export type ComparisonMode = (typeof comparisonModes)[number];
+
+const stateCommands = new Set(['raft-log', 'raft-state', 'status']);
+
+/** True when a mode looks at the text of a command. */
+export function compares(mode: ComparisonMode, command: string): boolean {
+  return mode !== 'state' || stateCommands.has(command);
+}
 
 const loggerLine = /^ *(DEBUG|INFO|WARN|ERROR|FATAL) /;
 const messageLine = /^( *)(\S+)->(\S+) Msg/;
 
 /** Both sides as the mode sees them. */
-export function normalText(text: string): string {
+export function normalText(text: string, mode: ComparisonMode = 'unordered'): string {
   const complete = text === '' || text.endsWith('\n') ? text : `${text}\n`;
+  if (mode === 'exact') return complete;
   const kept = complete.split('\n').filter((line) => !loggerLine.test(line));
-  const joined = orderMessages(kept).join('\n');
+  const joined = (mode === 'unordered' ? orderMessages(kept) : kept).join('\n');
   return joined === '' ? 'ok\n' : joined;
 }
 

@@ -53,6 +53,7 @@ export class ScriptNode {
       preVote: o.preVote,
       checkQuorum: o.checkQuorum,
       asyncStorageWrites: o.asyncStorageWrites,
+      earlyVoteRequests: true,
       stepDownOnRemoval: o.stepDownOnRemoval,
       disableConfChangeValidation: o.disableConfChangeValidation,
       disableProposalForwarding: false,

@@ -143,6 +143,11 @@ void t.test('committed entries are paged by the bytes that are not applied yet',
   t.equal(page.length, 2, 'two of 18 bytes fit 40');
   log.acceptApplying(page, true);
   t.notOk(log.hasNextCommitted(true), 'nothing more while they are being applied');
+  const full = logOf(run(1, 1, 1), 3, 36);
+  full.commitTo(2);
+  full.acceptApplying(full.nextCommitted(true), true);
+  full.commitTo(3);
+  t.notOk(full.hasNextCommitted(true), 'the budget is used up to the byte');
   log.appliedTo(1, 18);
   t.ok(log.hasNextCommitted(true));
   t.equal(log.nextCommitted(true)[0]?.index, 3);

@@ -61,9 +61,14 @@ void t.test('a leader commits only entries of its own term, and others with them
 void t.test('a follower commits no further than an append proves (Raft §5.3)', (t) => {
   const peer = followerWith([1, 1, 1, 1], 1);
   peer.node.step(message(MsgType.MsgApp, 2, 1, { term: 2, index: 1, logTerm: 1, entries: [normal(2, 2)], commit: 9 }));
-  t.equal(peer.node.commit, 2, 'entries 3 and 4 may be somebody else’s');
-  peer.node.step(message(MsgType.MsgApp, 2, 1, { term: 2, index: 2, logTerm: 2, commit: 9 }));
   t.equal(peer.node.commit, 2);
+  const agreeing = followerWith([1, 1, 1, 1], 1);
+  const entries = [normal(1, 2)];
+  agreeing.node.step(message(MsgType.MsgApp, 2, 1, { term: 2, index: 1, logTerm: 1, entries, commit: 9 }));
+  t.equal(agreeing.node.lastIndex, 4);
+  t.equal(agreeing.node.commit, 2, 'entries 3 and 4 may be somebody else’s');
+  agreeing.node.step(message(MsgType.MsgApp, 2, 1, { term: 2, index: 3, logTerm: 1, commit: 9 }));
+  t.equal(agreeing.node.commit, 3);
   t.end();
 });
 
