@@ -1,8 +1,6 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { delimiter, join } from 'node:path';
 import type { LocalCluster } from './local_cluster.js';
-import { packageRoot } from './package_root.js';
 
 /**
  * Runs a command in a shell against the cluster. Its input and output are ours. @returns its exit code, as a shell
@@ -12,12 +10,7 @@ export function runCommand(command: string, cluster: LocalCluster, aborted: Abor
   const child = spawn(command, {
     shell: true,
     stdio: 'inherit',
-    env: {
-      ...process.env,
-      SKERRY_PLACEMENT: cluster.placement,
-      // `skerry` by itself works in the command, whether the package is installed or this is its own checkout.
-      PATH: [join(packageRoot, 'node_modules', '.bin'), process.env['PATH'] ?? ''].join(delimiter),
-    },
+    env: { ...process.env, SKERRY_PLACEMENT: cluster.placement },
   });
   const stop = (): void => void child.kill('SIGTERM');
   aborted.addEventListener('abort', stop, { once: true });

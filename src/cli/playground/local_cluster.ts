@@ -173,10 +173,15 @@ export class LocalCluster {
   }
 
   /** Creates a keyspace and waits until each of its shards has a leader and leaders are spread over the stores. */
-  async createKeyspace(name: string, options: { shards?: number; splitKeys?: string[] } = {}): Promise<void> {
+  async createKeyspace(
+    name: string,
+    options: { shards?: number; splitKeys?: string[]; replicas?: number } = {},
+  ): Promise<void> {
+    // With one or two stores there is no majority to be had of three.
+    const replicas = options.replicas ?? (this.stores.length < 3 ? 1 : 3);
     await this.withAdmin(async (admin) => {
       const existing = (await admin.listKeyspaces()).some((keyspace) => keyspace.name === name);
-      if (!existing) await admin.createKeyspace(name, { ...options, wait: true });
+      if (!existing) await admin.createKeyspace(name, { ...options, replicas, wait: true });
       await this.#until(`keyspace ${name} has leaders everywhere`, () => leadersAreSpread(admin, name));
     });
   }
