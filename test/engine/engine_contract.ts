@@ -2,7 +2,13 @@ import t, { type Test } from 'tap';
 import { Prng } from '../../src/base/prng.js';
 import type { Engine, ScanOptions, ScanPage } from '../../src/engine/engine.js';
 import { EngineError } from '../../src/engine/engine_error.js';
-import { deleteRangePointsMax, getManyBytesMax, openViewsMax } from '../../src/engine/limits.js';
+import {
+  deleteRangePointsMax,
+  engineValueBytesMax,
+  getManyBytesMax,
+  getManyKeysMax,
+  openViewsMax,
+} from '../../src/engine/limits.js';
 
 /** An engine under test. */
 export interface Fixture {
@@ -132,11 +138,16 @@ function testOrder(test: Define): void {
     t.throws(() => engine.write(batch), /written once/);
   });
 
-  test('keys that are empty, too long or begin with a zero byte are refused', async (t, { engine }) => {
+  test('keys that are empty, too long or begin with a zero byte, and what exceeds the limits, are refused', async (t, {
+    engine,
+  }) => {
     const batch = engine.newBatch();
     t.throws(() => batch.put(none, none), /an engine key/);
     t.throws(() => batch.put(Buffer.alloc(8193, 1), none), /an engine key/);
     t.throws(() => batch.delete(Buffer.from([0, 1])), /an engine key/);
+    t.throws(() => batch.put(bytes('k'), Buffer.alloc(engineValueBytesMax + 1)), /an engine value/);
+    t.throws(() => batch.deleteRange(none, Buffer.alloc(8193, 1)), /range bounds/);
+    t.throws(() => engine.getMany(new Array<Buffer>(getManyKeysMax + 1).fill(bytes('k'))), /bounded/);
     batch.put(Buffer.alloc(8192, 0xff), bytes('last'));
     await engine.write(batch);
     t.equal((await engine.scan(all({ reverse: true }))).rows.length, 1);

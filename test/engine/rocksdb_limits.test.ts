@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import type { Engine } from '../../src/engine/engine.js';
 import { EngineError } from '../../src/engine/engine_error.js';
@@ -70,5 +71,28 @@ void t.test('what exceeds one message follows in the next ones, in order', async
       lengths,
       Array.from({ length: parts }, (_, i) => [Math.floor(messageBytesMax / 3 + i), null]),
     );
+  });
+});
+
+void t.test('the calls of one turn make one message, what follows in that turn makes one more', async (t) => {
+  await withEngine({}, async (engine) => {
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- capture() calls it as the method that it is
+    const posted = t.capture(Worker.prototype, 'postMessage', Worker.prototype.postMessage);
+    const answers: Promise<unknown>[] = [];
+    const ask = (): void => {
+      for (let i = 0; i < 100; i++) answers.push(put(engine, 'a', 10), engine.getMany([Buffer.from('a')]));
+    };
+    ask();
+    t.equal(posted().length, 0, 'nothing leaves before the calling code is through');
+    await Promise.resolve();
+    t.equal(posted().length, 1);
+    for (let i = 0; i < 5; i++) {
+      ask();
+      await Promise.resolve();
+    }
+    t.equal(posted().length, 0, 'the rest waits for the end of the turn');
+    await Promise.all(answers);
+    t.equal(posted().length, 1);
+    t.equal(answers.length, 1_200);
   });
 });
