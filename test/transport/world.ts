@@ -19,7 +19,8 @@ export class World {
     this.network = new MemoryNetwork({ runtime: this.runtime, policy });
   }
 
-  async start(hostId: number, incarnation = 1, clusterId = 7, snapshotBytesPerSecond?: number): Promise<Member> {
+  /** Starts a host that knows no other. */
+  async lone(hostId: number, incarnation = 1, clusterId = 7, snapshotBytesPerSecond?: number): Promise<Member> {
     const transport = new MemoryTransport({
       hostId,
       clusterId,
@@ -32,6 +33,13 @@ export class World {
     });
     const member = { transport, heard: new Recorder() };
     await transport.start(member.heard);
+    return member;
+  }
+
+  /** Starts a host and introduces it to those that are there. */
+  async start(hostId: number, incarnation = 1, clusterId = 7, snapshotBytesPerSecond?: number): Promise<Member> {
+    const member = await this.lone(hostId, incarnation, clusterId, snapshotBytesPerSecond);
+    const { transport } = member;
     for (const [other, { transport: theirs }] of this.members) {
       if (other === hostId) continue;
       transport.setPeer(other, `memory:${other}`);
