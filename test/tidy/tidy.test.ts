@@ -51,7 +51,7 @@ t.test('no file imports itself by way of others', async (t) => {
 
 t.test('file names are snake_case', async (t) => {
   t.same(
-    files.filter((file) => !/^[a-z0-9_]+(\.test)?\.ts$/.test(relative(dirname(file), file))),
+    files.filter((file) => !/^[a-z0-9_]+(\.test|\.d)?\.ts$/.test(relative(dirname(file), file))),
     [],
   );
 });
