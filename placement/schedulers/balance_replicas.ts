@@ -40,16 +40,20 @@ function nextMove(context: SchedulerContext, planned: ReadonlySet<number>): Oper
   sources.sort((a, b) => replicaScore(b) - replicaScore(a));
   const targets = stores.filter((l) => l.acceptsReplicas && l.incoming < context.limits.movesPerStore);
   targets.sort((a, b) => replicaScore(a) - replicaScore(b));
+  // Moving a leader costs a transfer as well, so followers of other stores go before the leaders of the fullest one.
+  let withTransfer: OperatorPlan | null = null;
   for (const source of sources) {
     for (const target of targets) {
       if (!worthMoving(source, target, fair)) break;
-      const shard = findShard(context, source, target, planned);
-      if (shard === null) continue;
-      const plan = moveOf(context, shard, source, target);
-      if (limitReached(plan, context.loads, context.limits) === null) return plan;
+      const found = findShard(context, source, target, planned);
+      if (found === null || (found.leads && withTransfer !== null)) continue;
+      const plan = moveOf(context, found.shard, source, target);
+      if (limitReached(plan, context.loads, context.limits) !== null) continue;
+      if (!found.leads) return plan;
+      withTransfer = plan;
     }
   }
-  return null;
+  return withTransfer;
 }
 
 function hasRoomOut(load: StoreLoad, context: SchedulerContext): boolean {
@@ -73,23 +77,31 @@ function worthMoving(source: StoreLoad, target: StoreLoad, fair: number): boolea
   return replicaScore(source) - replicaScore(target) > evenEnough(fair);
 }
 
-/** A shard of the source that may move; followers first, since moving a leader costs a transfer as well. */
+interface Found {
+  readonly shard: ShardRecord;
+  /** The source leads it. */
+  readonly leads: boolean;
+}
+
+/** A shard of the source that may move, a follower there if possible. */
 function findShard(
   context: SchedulerContext,
   source: StoreLoad,
   target: StoreLoad,
   planned: ReadonlySet<number>,
-): ShardRecord | null {
+): Found | null {
   const { view, operators } = context;
   let leading: ShardRecord | null = null;
   for (const shardId of view.state.shardIdsOn(source.store.storeId)) {
     if (planned.has(shardId) || !operators.mayMove(shardId, view.nowMs)) continue;
+    const leads = view.leaderOf(shardId)?.leaderStoreId === source.store.storeId;
+    if (leads && leading !== null) continue;
     const shard = view.state.shard(shardId);
     if (shard === undefined || !mayMove(context, shard, source, target)) continue;
-    if (view.leaderOf(shardId)?.leaderStoreId !== source.store.storeId) return shard;
-    leading ??= shard;
+    if (!leads) return { shard, leads };
+    leading = shard;
   }
-  return leading;
+  return leading === null ? null : { shard: leading, leads: true };
 }
 
 function mayMove({ view }: SchedulerContext, shard: ShardRecord, source: StoreLoad, target: StoreLoad): boolean {

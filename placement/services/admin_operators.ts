@@ -232,11 +232,8 @@ export function promoteLearner(ctx: LeaderContext, storeId: number): Ask {
       throw new WireFault(alreadyExists(`a voter of shard ${shard.shardId} on store ${storeId}`));
     }
     return {
-      plan: planOf(shard, 'promote-learner', [
-        // A learner that is far behind would hold the quorum back.
-        { kind: 'addLearner', storeId, replicaId: replica.replicaId },
-        { kind: 'promoteLearner', storeId },
-      ]),
+      // The first step waits until it has caught up: one that is far behind would hold the quorum back.
+      plan: planOf(shard, 'promote-learner', addSteps(storeId, replica.replicaId)),
       target: {
         voters: votersOf(shard) + 1,
         learnerStoreIds: wantedLearners(ctx, shard).filter((id) => id !== storeId),
