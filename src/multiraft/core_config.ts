@@ -24,6 +24,8 @@ export function coreConfig(host: HostContext, spec: GroupSpec): RaftConfig {
     // A proposal's fate is awaited where it was proposed: forwarding is done with whole requests, above.
     disableProposalForwarding: true,
     readOnlyOption: 'safe',
+    // A new group's first leader is placement's choice: the other replicas give it an election timeout's start.
+    electionPriority: spec.bootstrap !== undefined && spec.campaign !== true ? 1 : 0,
     random: () => runtime.random(),
     logger: null,
     sendPolicy: options.sendPolicy,

@@ -41,8 +41,9 @@
  * their receivers). Liveness: ticker.ts, beats.ts, early_campaigns.ts. Requests between hosts: forwarding.ts.
  * What comes in: inbound.ts. The wiring: multiraft.ts. Names and reasons of all limits: limits.ts.
  *
- * Missing, and known: hibernation of idle groups and lease reads (every read costs a round); backpressure towards
- * a slow disk other than the limits on proposals; a beat's syncAgeMs is sent and not used yet.
+ * Missing, and known: hibernation of idle groups (each costs a tick and its heartbeats) and lease reads (every read
+ * costs a round); a beat's syncAgeMs is sent and not used yet; a host whose disk is behind drops appends, it does not
+ * tell their leaders to slow down; snapshots are not resumed after a broken connection but sent anew.
  */
 export * from './host.js';
 export { createMultiRaft, type MultiRaftConfig } from './multiraft.js';

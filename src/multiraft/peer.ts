@@ -460,6 +460,7 @@ export class Peer implements Group, StorageOwner {
     this.seenRole = role;
     this.seenLeaderId = leaderId;
     this.seenTerm = term;
+    if (leaderId !== 0) this.core.setElectionPriority(0);
     if (led && !(leads && sameReign)) this.proposals.leadershipLost();
     if (!sameReign) this.reads?.failAsked(this.readFailure('notLeader'));
     if (report) this.stateMachine.leaderChanged(leaderId, term, leads);

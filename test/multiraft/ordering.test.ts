@@ -31,18 +31,18 @@ t.test('an entry commits once a majority has synced it: not before, and without 
   ] as const) {
     const cluster = await quietCluster();
     const releases = slow.map((hostId) => holdSyncs(cluster, hostId));
-    let outcome: ProposalOutcome | null = null;
-    cluster.group(1, 1).propose(1, Buffer.from('{"op":"set","key":"a","value":"1"}'), (o) => (outcome = o));
+    const outcomes: ProposalOutcome[] = [];
+    cluster.group(1, 1).propose(1, Buffer.from('{"op":"set","key":"a","value":"1"}'), (o) => outcomes.push(o));
     await cluster.clock.advance(300);
     if (commits && slow[0] === 1) {
       t.equal(cluster.group(1, 1).status().commit, cluster.group(1, 1).status().lastIndex, 'committed by the others');
-      t.equal(outcome, null, 'but a leader applies only what is on its own disk');
+      t.equal(outcomes.length, 0, 'but a leader applies only what is on its own disk');
     } else {
-      t.equal(outcome === null, !commits, `slow: ${slow.join(' ')}`);
+      t.equal(outcomes.length, commits ? 1 : 0, `slow: ${slow.join(' ')}`);
     }
     for (const release of releases) release();
-    await cluster.clock.until(() => outcome !== null, 'it is applied');
-    t.match(outcome, { status: 'applied' });
+    await cluster.clock.until(() => outcomes.length > 0, 'it is applied');
+    t.match(outcomes, [{ status: 'applied' }]);
     await cluster.close();
   }
 });
