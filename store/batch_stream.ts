@@ -23,12 +23,15 @@ export interface FrameStream {
   end(problem: string | null): void;
 }
 
+/** What takes the operations. */
+export type BatchTarget = Pick<KvService, 'checkTarget' | 'execute' | 'flush'>;
+
 /**
  * One client's batch stream. Results gather during a turn and leave in one frame (more when they pass
  * the bounds of a frame). While the connection takes no more, results wait here; when too many bytes do, nothing more is read from the client.
  */
 export class BatchStream {
-  private readonly service: KvService;
+  private readonly service: BatchTarget;
   private readonly runtime: Pick<Runtime, 'nextTurn'>;
   private readonly stream: FrameStream;
   private readonly load = new Load();
@@ -40,7 +43,7 @@ export class BatchStream {
   private closed = false;
   private ending = false;
 
-  constructor(service: KvService, runtime: Pick<Runtime, 'nextTurn'>, stream: FrameStream) {
+  constructor(service: BatchTarget, runtime: Pick<Runtime, 'nextTurn'>, stream: FrameStream) {
     this.service = service;
     this.runtime = runtime;
     this.stream = stream;

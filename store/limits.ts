@@ -94,6 +94,8 @@ export const bindAttemptsMax = 5;
 export const diskWatchMs = 5_000;
 /** How long a stopping store waits for others to take its leaderships over, milliseconds. */
 export const leaveTimeoutMs = 2_000;
+/** How often it looks whether they have, milliseconds. */
+export const leavePollMs = 20;
 /** How often the sizes of led shards are refreshed, milliseconds, and ... */
 export const sizeRefreshMs = 1_000;
 /** ... of how many shards at a time. */

@@ -1,10 +1,11 @@
 import type { Disk } from '../src/base/disk.js';
 import type { Logger } from '../src/base/logger.js';
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
+import { sleep } from '../src/base/runtime.js';
 import { dataRange } from '../src/engine/keys.js';
 import type { Engine } from '../src/engine/engine.js';
 import type { StoreReport } from '../src/gen/skerry/v1/placement.js';
-import type { MultiRaft } from '../src/multiraft/host.js';
+import type { Group, MultiRaft } from '../src/multiraft/host.js';
 import { createMultiRaft } from '../src/multiraft/multiraft.js';
 import type { MultiRaftOptionsInput } from '../src/multiraft/options.js';
 import type { RaftLog } from '../src/raftlog/raft_log.js';
@@ -12,7 +13,7 @@ import type { Transport } from '../src/transport/transport.js';
 import { CommandExecutor } from './command_executor.js';
 import { DiskWatch } from './disk_watch.js';
 import { KvService } from './kv_service.js';
-import { leaveTimeoutMs, sizeRefreshMs, sizeRefreshShardsMax } from './limits.js';
+import { leavePollMs, leaveTimeoutMs, sizeRefreshMs, sizeRefreshShardsMax } from './limits.js';
 import { loadReplicas } from './load_replicas.js';
 import { PeerAddresses } from './peer_addresses.js';
 import type { PlacementConnector } from './placement_connector.js';
@@ -109,24 +110,16 @@ export class Store {
     this.sizeTimer = this.parts.runtime.every(sizeRefreshMs, () => this.refreshSizes());
   }
 
-  /** Hands leaderships over where that can be done soon. */
+  /** Hands leaderships over where a replica is there to take them, and waits a moment for it. */
   async leave(): Promise<void> {
     const { runtime } = this.parts;
-    for (const group of this.multi.groups()) {
-      if (!group.isLeader()) continue;
-      const voters = group
-        .status()
-        .progress.filter((p) => !p.learner && p.replicaId !== group.replicaId && p.recentActive);
-      const best = voters.reduce<(typeof voters)[number] | null>(
-        (a, b) => (a === null || b.match > a.match ? b : a),
-        null,
-      );
-      if (best !== null) group.transferLeader(best.replicaId);
-    }
+    const leaving = [...this.multi.groups()].filter((group) => {
+      const heir = group.isLeader() ? heirOf(group) : null;
+      if (heir !== null) group.transferLeader(heir);
+      return heir !== null;
+    });
     const until = runtime.nowMs() + leaveTimeoutMs;
-    while (this.multi.stats().leaders > 0 && runtime.nowMs() < until) {
-      await new Promise<void>((resolve) => void runtime.after(20, resolve));
-    }
+    while (leaving.some((group) => group.isLeader()) && runtime.nowMs() < until) await sleep(runtime, leavePollMs);
   }
 
   /** Stops everything of the store but the engine, which is the caller's. */
@@ -205,4 +198,12 @@ export class Store {
     this.failed = true;
     this.parts.fatal(error instanceof Error ? error : new Error(String(error)));
   }
+}
+
+/** The voter that is closest to taking over; null: none is active. */
+function heirOf(group: Group): number | null {
+  const { progress, replicaId } = group.status();
+  const voters = progress.filter((p) => !p.learner && p.replicaId !== replicaId && p.recentActive);
+  const best = voters.sort((a, b) => b.match - a.match)[0];
+  return best?.replicaId ?? null;
 }

@@ -4,6 +4,7 @@ import { keyBytesMax, valueBytesMax } from '../../src/base/limits.js';
 import { Consistency } from '../../src/gen/skerry/v1/kv.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { encodeKeyList, encodeScanOp, OpKind } from '../../src/wire/kv_codec.js';
+import { shardBytesMax } from '../../store/limits.js';
 import { del, set, swap } from './machine_driver.js';
 import type { OpResult } from './store_world.js';
 import { StoreWorld } from './store_world.js';
@@ -420,5 +421,40 @@ t.test('a store serves while placement is away, and reports everything when it i
   world.placement.reports.clear();
   world.placement.reachable = true;
   await world.clock.until(() => world.placement.reports.has(1), 'the shard is reported again');
+  await world.close();
+});
+
+t.test('past the bound of a shard operations are refused, and taken again when there is room', async (t) => {
+  const world = await oneShard();
+  const { admission } = world.store(1).store.kv;
+  t.equal(admission.admit(null, 1, shardBytesMax - 1_000), null);
+  t.same(await world.write(1, [set('a', 'x'.repeat(2_000))]), { error: 'serverIsBusy shard_in_flight' });
+  admission.release(null, 1, shardBytesMax - 1_000);
+  t.same(await world.write(1, [set('a', 'x'.repeat(2_000))]), applied);
+  t.same([admission.store.ops, admission.store.bytes], [0, 0], 'nothing is left in flight');
+  await world.close();
+});
+
+t.test('a store whose disk is nearly full refuses writes that need space and takes deletes', async (t) => {
+  const world = await oneShard();
+  await world.write(1, [set('a', '1')]);
+  world.store(1).store.kv.diskFull = true;
+  t.same(await world.write(1, [set('b', '2')]), { error: 'diskFull' });
+  t.same(await world.write(1, [del('a')]), applied);
+  t.same(await world.get(1, 'a'), { value: null });
+  await world.close();
+});
+
+t.test('a store that stops refuses what is new', async (t) => {
+  const world = await oneShard();
+  world.store(1).store.kv.stop();
+  t.same(await world.get(1, 'a'), { error: 'serverIsBusy stopping' });
+  await world.close();
+});
+
+t.test('a leading store that leaves hands its shards over first', async (t) => {
+  const world = await oneShard();
+  await world.clock.resolve(world.store(1).store.leave());
+  t.not(await world.leaderOf(1), 1);
   await world.close();
 });
