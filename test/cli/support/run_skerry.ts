@@ -44,3 +44,9 @@ export function ended(child: ChildProcess): Promise<Ended> {
     );
   });
 }
+
+/** `skerry` as a shell can run it. */
+export function skerryInShell(): string {
+  const loader = import.meta.url.endsWith('.ts') ? ' --import tsx' : '';
+  return `"${process.execPath}"${loader} "${packageRoot}/bin/skerry.js"`;
+}
