@@ -1,5 +1,6 @@
 import type { TypedError } from '../src/base/wire_errors.js';
 import { undetermined } from '../src/base/wire_errors.js';
+import { ForwardError } from '../src/multiraft/forwarding.js';
 import { decodeResult, encodeOp, OpKind } from '../src/wire/kv_codec.js';
 import type { KvCall } from './kv_call.js';
 
@@ -22,8 +23,11 @@ export class Forwarder {
       .then((payload) => decodeResult(payload))
       .then(
         ({ kind, body }) => call.settle(kind, body),
-        // Broken connection, full queue or a malformed answer: the outcome there is not known here.
-        () => call.fail(op.kind === OpKind.write ? undetermined(op.shardId, storeId) : refusal),
+        (error: unknown) => {
+          const unsent = error instanceof ForwardError && (error.reason === 'busy' || error.reason === 'notConnected');
+          // Otherwise the connection broke, or the answer is malformed: the outcome there is not known here.
+          call.fail(op.kind === OpKind.write && !unsent ? undetermined(op.shardId, storeId) : refusal);
+        },
       );
   }
 }

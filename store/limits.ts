@@ -81,7 +81,7 @@ export const replicaDownMs = 4_000;
 /** Entries that a replica may be behind before it is reported as pending. */
 export const pendingEntries = 1_024;
 /** Led shards whose replicas' progress is looked at per report. */
-export const progressShardsMax = 4_096;
+export const progressShardsMax = 1_024;
 /** Shard reports of one frame to the placement service. */
 export const sessionFrameShardsMax = 512;
 /** Rows of one page while a store starts. */

@@ -33,8 +33,8 @@ export class ShardReports {
   private readonly reported = new Map<number, string>();
   private readonly sizes = new Map<number, ShardSize>();
   private readonly reportedSizes = new Map<number, ShardSize>();
-  /** Since when a replica has been silent, by replica id. */
-  private readonly silentSinceMs = new Map<number, number>();
+  /** Since when replicas of a led shard have been silent, by shard and replica. Shards without a silent one have no entry. */
+  private readonly silent = new Map<number, Map<number, number>>();
   private cursor: IterableIterator<ShardStateMachine> | null = null;
 
   constructor(replicas: Replicas, runtime: Pick<Runtime, 'nowMs'>) {
@@ -110,6 +110,7 @@ export class ShardReports {
       } else {
         if (machine === undefined) this.sizes.delete(shardId);
         this.reportedSizes.delete(shardId);
+        this.silent.delete(shardId);
         if (this.reported.delete(shardId)) delta.noLongerLed.push(shardId);
       }
     }
@@ -130,21 +131,28 @@ export class ShardReports {
   }
 
   private progressOf(status: GroupStatus): ReplicaProgress[] {
+    return status.progress.map(({ replicaId, match, state, recentActive }) => ({
+      replicaId,
+      down: this.silenceMs(status.groupId, replicaId, recentActive || replicaId === status.replicaId) >= replicaDownMs,
+      pending: match === 0 || state === 'snapshot' || status.lastIndex - match > pendingEntries,
+      matchIndex: match,
+    }));
+  }
+
+  /** How long a replica has been silent. The core forgets who was active once per election timeout; only lasting silence counts. */
+  private silenceMs(shardId: number, replicaId: number, active: boolean): number {
+    const silent = this.silent.get(shardId);
+    if (active) {
+      silent?.delete(replicaId);
+      if (silent?.size === 0) this.silent.delete(shardId);
+      return 0;
+    }
     const nowMs = this.runtime.nowMs();
-    return status.progress.map(({ replicaId, match, state, recentActive }) => {
-      const active = recentActive || replicaId === status.replicaId;
-      // The core forgets who was active once per election timeout; only lasting silence counts.
-      if (active) this.silentSinceMs.delete(replicaId);
-      else if (!this.silentSinceMs.has(replicaId)) this.silentSinceMs.set(replicaId, nowMs);
-      const silentSinceMs = this.silentSinceMs.get(replicaId);
-      const behind = status.lastIndex - match > pendingEntries;
-      return {
-        replicaId,
-        down: silentSinceMs !== undefined && nowMs - silentSinceMs >= replicaDownMs,
-        pending: match === 0 || state === 'snapshot' || behind,
-        matchIndex: match,
-      };
-    });
+    const sinceMs = silent?.get(replicaId);
+    if (sinceMs !== undefined) return nowMs - sinceMs;
+    if (silent === undefined) this.silent.set(shardId, new Map([[replicaId, nowMs]]));
+    else silent.set(replicaId, nowMs);
+    return 0;
   }
 }
 

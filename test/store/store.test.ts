@@ -90,6 +90,7 @@ t.test('every bad request gets its own typed error', async (t) => {
   const table: [string, Promise<OpResult> | (() => Promise<OpResult>), string][] = [
     ['unknown shard', () => world.get(1, 'c', { shardId: 99 }), 'shardNotFound'],
     ['old epoch', () => world.get(1, 'c', { confVer: 1, version: 9 }), 'epochNotMatch 1'],
+    ['old members', () => world.get(1, 'c', { confVer: 0, version: 1 }), 'epochNotMatch 1'],
     ['key outside', () => world.get(1, 'z'), 'keyNotInShard'],
     ['write outside', () => world.write(1, [set('c', '1'), set('m', '1')]), 'keyNotInShard'],
     ['long key', () => world.get(1, longKey), 'invalidArgument KEY_TOO_LARGE'],
