@@ -83,6 +83,24 @@ void t.test('a replica gives one vote per term (Raft §5.2)', (t) => {
   t.end();
 });
 
+void t.test('a Ready says whether term, vote or entries have to be synced', (t) => {
+  const peer = followerAtTerm5();
+  const mustSync = (): boolean => {
+    const ready = peer.node.ready();
+    peer.node.advance();
+    return ready.mustSync;
+  };
+  peer.node.step(message(MsgType.MsgAppResp, 2, 1, { term: 6 }));
+  t.ok(mustSync(), 'a new term');
+  peer.node.step(message(MsgType.MsgVote, 2, 1, { term: 6, index: 9, logTerm: 9 }));
+  t.ok(mustSync(), 'a vote in it');
+  peer.node.step(message(MsgType.MsgApp, 3, 1, { term: 6, index: 2, logTerm: 5, commit: 2 }));
+  t.notOk(mustSync(), 'a commit index');
+  peer.node.step(message(MsgType.MsgApp, 3, 1, { term: 6, index: 2, logTerm: 5, entries: [normal(6, 3)] }));
+  t.ok(mustSync(), 'an entry');
+  t.end();
+});
+
 void t.test('a vote leaves only after it is durable', (t) => {
   const peer = followerAtTerm5({ asyncStorageWrites: true });
   peer.node.step(message(MsgType.MsgVote, 2, 1, { term: 6, index: 2, logTerm: 5 }));

@@ -343,6 +343,18 @@ void t.test('an acknowledgement of an entry that the leader does not have is a b
   t.end();
 });
 
+void t.test('a late rejection of what was acknowledged since changes nothing', (t) => {
+  const group = new Group(2);
+  group.elect(1);
+  group.propose(1, 'a');
+  const leader = group.peer(1);
+  const late = message(MsgType.MsgAppResp, 2, 1, { term: 1, index: 1, reject: true, rejectHint: 0 });
+  leader.node.step(late);
+  t.equal(leader.node.status().progress.get(2)?.state, 'replicate');
+  t.notOk(leader.node.hasReady());
+  t.end();
+});
+
 void t.test('a follower that denies what it acknowledged is asked again at the pace of heartbeats only', (t) => {
   const group = new Group(2);
   group.elect(1);
