@@ -8,21 +8,15 @@ export async function forEachBounded<T>(
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   const running = new Set<Promise<void>>();
-  let failure: { readonly error: unknown } | null = null;
+  const failures: unknown[] = [];
   for await (const item of items) {
     const one = work(item)
-      .catch((error: unknown) => {
-        failure ??= { error };
-      })
+      .catch((error: unknown) => void failures.push(error))
       .finally(() => running.delete(one));
     running.add(one);
     if (running.size >= max) await Promise.race(running);
-    if (failure !== null) break;
+    if (failures.length > 0) break;
   }
   await Promise.all(running);
-  rethrow(failure);
-}
-
-function rethrow(failure: { readonly error: unknown } | null): void {
-  if (failure !== null) throw failure.error;
+  if (failures.length > 0) throw failures[0];
 }

@@ -18,7 +18,8 @@ import { storeCommand } from './store.js';
  */
 function program(): Command {
   const { version } = JSON.parse(readFileSync(`${packageRoot}/package.json`, 'utf8')) as { version: string };
-  const codes = Object.entries(exitCodes).map(([name, code]) => `${code} ${name}`);
+  const words = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  const codes = Object.entries(exitCodes).map(([name, code]) => `${code} ${words(name)}`);
   const root = addCommonOptions(new Command('skerry'))
     .description('Skerry, a Multi-Raft sharded key-value store')
     .version(version)

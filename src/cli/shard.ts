@@ -13,21 +13,28 @@ function storeOption(flag: string, description: string): Option {
   return new Option(flag, description).argParser(wholeNumber(1)).makeOptionMandatory();
 }
 
-interface WaitFlag {
+/** Flags of the commands that change a shard; each command has those that it declares. */
+interface ChangeFlags {
   readonly wait: boolean;
+  readonly store: number;
+  readonly from: number;
+  readonly to: number;
+  readonly learner?: boolean;
+  readonly at?: string;
+  readonly atHex?: string;
 }
 
 /** A command that makes an operator: prints it, and fails when it was waited for and did not succeed. */
-function changing<Flags extends WaitFlag>(
+function changing(
   name: string,
   description: string,
-  change: (admin: AdminClient, shard: number, flags: Flags) => Promise<Operator>,
+  change: (admin: AdminClient, shard: number, flags: ChangeFlags) => Promise<Operator>,
 ): Command {
   return new Command(name)
     .description(description)
     .argument(...shardId)
     .option('--no-wait', 'return once the change is planned')
-    .action((shard: number, flags: Flags, command: Command) =>
+    .action((shard: number, flags: ChangeFlags, command: Command) =>
       withAdmin(command, async (admin) => {
         const operator = operatorView(await change(admin, shard, flags));
         await printRows(command, [operator], operatorColumns);
@@ -69,7 +76,7 @@ function showCommand(): Command {
 
 /** `skerry shard`. */
 export function shardCommand(): Command {
-  const split = changing<WaitFlag & { at?: string; atHex?: string }>(
+  const split = changing(
     'split',
     'split a shard in two, near its middle or at a key',
     (admin, shard, { at, atHex, wait }) => {
@@ -81,32 +88,25 @@ export function shardCommand(): Command {
     .addOption(
       new Option('--at-hex <bytes>', 'encoded key in hex (hash keyspaces: 4 digits are a token)').conflicts('at'),
     );
-  const add = changing<WaitFlag & { store: number; learner?: boolean }>(
-    'add-replica',
-    'add a voter on a store',
-    (admin, shard, { store, learner, wait }) =>
-      admin.addReplica({ shardId: shard, storeId: store, learner: learner ?? false, wait }),
+  const add = changing('add-replica', 'add a voter on a store', (admin, shard, { store, learner, wait }) =>
+    admin.addReplica({ shardId: shard, storeId: store, learner: learner ?? false, wait }),
   )
     .addOption(storeOption('--store <id>', 'the store that gets it'))
     .option('--learner', 'add a learner, which does not vote');
-  const move = changing<WaitFlag & { from: number; to: number }>(
+  const move = changing(
     'move-replica',
     'move a replica from one store to another',
     (admin, shard, { from, to, wait }) => admin.moveReplica({ shardId: shard, fromStoreId: from, toStoreId: to, wait }),
   )
     .addOption(storeOption('--from <id>', 'the store that gives it up'))
     .addOption(storeOption('--to <id>', 'the store that gets it'));
-  const remove = changing<WaitFlag & { store: number }>(
-    'remove-replica',
-    'remove the replica on a store',
-    (admin, shard, { store, wait }) => admin.removeReplica({ shardId: shard, storeId: store, wait }),
+  const remove = changing('remove-replica', 'remove the replica on a store', (admin, shard, { store, wait }) =>
+    admin.removeReplica({ shardId: shard, storeId: store, wait }),
   ).addOption(storeOption('--store <id>', 'the store that loses it'));
-  const promote = changing<WaitFlag & { store: number }>(
-    'promote-learner',
-    'make the learner on a store a voter',
-    (admin, shard, { store, wait }) => admin.promoteLearner({ shardId: shard, storeId: store, wait }),
+  const promote = changing('promote-learner', 'make the learner on a store a voter', (admin, shard, { store, wait }) =>
+    admin.promoteLearner({ shardId: shard, storeId: store, wait }),
   ).addOption(storeOption('--store <id>', 'the store of the learner'));
-  const transfer = changing<WaitFlag & { store: number }>(
+  const transfer = changing(
     'transfer-leader',
     'hand leadership to the replica on a store',
     (admin, shard, { store, wait }) => admin.transferLeader({ shardId: shard, storeId: store, wait }),

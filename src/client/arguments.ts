@@ -1,6 +1,6 @@
 import { commandBytesMax, keyBytesMax, scanRowsMax, valueBytesMax } from '../base/limits.js';
 import type { Runtime } from '../base/runtime.js';
-import { Consistency } from '../gen/skerry/v1/kv.js';
+import { consistencyFollower, consistencyLinearizable, consistencyStale } from './consistency.js';
 import { invalidArgument } from './errors.js';
 import { timeoutMsMax } from './limits.js';
 
@@ -141,11 +141,11 @@ export function consistencyOf(name: ConsistencyName | undefined): number {
   switch (name) {
     case undefined:
     case 'linearizable':
-      return Consistency.LINEARIZABLE;
+      return consistencyLinearizable;
     case 'follower':
-      return Consistency.FOLLOWER;
+      return consistencyFollower;
     case 'stale':
-      return Consistency.STALE;
+      return consistencyStale;
     default:
       throw invalidArgument('consistency', 'UNKNOWN_VALUE', 'consistency is linearizable, follower or stale');
   }

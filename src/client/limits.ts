@@ -4,7 +4,7 @@ import { commandBytesMax, commandOpsMax, frameBytesMax } from '../base/limits.js
 /** Limits of the routing client. */
 
 /** Operations between submit and answer. Enough to fill a frame for every store several times over. */
-export const inFlightOpsMax = 4_096;
+export const inFlightOpsMax: number = 4_096;
 /** Key and value bytes of those operations; bounds what one client pins in memory. */
 export const inFlightBytesMax = 64 * 1024 * 1024;
 /** Operations that wait for room in flight. Past it the caller gets CLIENT_OVERLOADED, not a longer queue. */
@@ -28,13 +28,13 @@ export const wheelTickMs = 10;
 export const wheelSlots = 1_024;
 
 /** The first delay of a retry: about one round to another store. */
-export const backoffFirstMs = 10;
+export const backoffFirstMs: number = 10;
 /** The longest delay of a retry: a small part of an election, so that a new leader is found soon after it. */
 export const backoffMaxMs = 250;
 /** Redirects that an operation follows without a pause; then it backs off, because leaders may be changing. */
 export const redirectsMax = 3;
 /** How long a store that could not be reached is avoided at first, and at most. */
-export const suspectFirstMs = 250;
+export const suspectFirstMs: number = 250;
 export const suspectMaxMs = 2_000;
 
 /** How long one attempt to reach a server may take. */
@@ -52,7 +52,7 @@ export const placementMembersMax = 32;
 /** Rows of a scan page when the caller names none: about one frame of small rows. */
 export const scanPageRowsDefault = 1_000;
 /** Keys of one batchGet or batchWrite call over all shards. */
-export const batchKeysMax = 65_536;
+export const batchKeysMax: number = 65_536;
 /** Mutations of one atomic batchWrite: it is one command. */
 export const atomicBatchKeysMax = commandOpsMax;
 

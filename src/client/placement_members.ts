@@ -123,15 +123,20 @@ export class PlacementMembers {
     method: UnaryMethod<Request, Reply>,
     request: Request,
   ): Promise<ClientReadableStream<Reply> | null> {
-    if (this.#closed) return null;
+    if (this.#isClosed()) return null;
     const client = this.#channel(this.#address());
-    if ((await connected(client, this.#runtime)) !== null || this.#closed) return null;
+    if ((await connected(client, this.#runtime)) !== null || this.#isClosed()) return null;
     return client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, request);
   }
 
   /** The present member is of no use: the next call goes to another. */
   rotate(): void {
     this.#current++;
+  }
+
+  // A method of its own, because close() may have been called during an await.
+  #isClosed(): boolean {
+    return this.#closed;
   }
 
   #address(): string {
@@ -156,7 +161,7 @@ export class PlacementMembers {
 
 function reasonOf(error: ServiceError): string {
   if (error.code === status.UNIMPLEMENTED) return 'it is not a Skerry placement member';
-  return `${status[error.code] ?? 'error'}: ${error.details}`;
+  return `${status[error.code]}: ${error.details}`;
 }
 
 function brokenOff(address: string, path: string, reason: string): SkerryError {

@@ -1,12 +1,12 @@
 import { assert } from '../base/assert.js';
 import type { Runtime } from '../base/runtime.js';
 import type { Error as ErrorReply } from '../gen/skerry/v1/error.js';
-import { Consistency } from '../gen/skerry/v1/kv.js';
 import type { ShardRoute } from '../gen/skerry/v1/meta.js';
 import type { ResultKind } from '../wire/kv_codec.js';
 import { decodeErrorResult, ResultKind as resultKinds, WireError } from '../wire/kv_codec.js';
 import { Admission } from './admission.js';
 import { backoffMs } from './backoff.js';
+import { consistencyLinearizable } from './consistency.js';
 import { SkerryError } from './errors.js';
 import { redirectsMax } from './limits.js';
 import { LookUps } from './look_ups.js';
@@ -260,7 +260,7 @@ export class Router {
 
   #learnFromSuccess(operation: Operation): void {
     const shard = operation.shard;
-    if (shard !== null && operation.consistency <= Consistency.LINEARIZABLE && shard.leaderStoreId === 0) {
+    if (shard !== null && operation.consistency <= consistencyLinearizable && shard.leaderStoreId === 0) {
       this.cache.applyLeader(shard.shardId, operation.storeId, shard.term);
     }
   }
@@ -277,7 +277,7 @@ export class Router {
         return;
       case 'redirect':
         if (this.#mayGoOnAtOnce(operation, kind)) this.#dispatch(operation);
-        else this.#rest(operation, 0, false);
+        else this.#rest(operation, 0, this.#namesStranger(operation, reply));
         return;
       case 'refresh':
         if (this.#mayGoOnAtOnce(operation, kind)) this.#dispatch(operation);
@@ -295,23 +295,17 @@ export class Router {
     const shard = operation.shard;
     if (shard === null) return;
     const detail = reply?.detail;
-    switch (detail?.$case) {
-      case 'notLeader':
-      case 'undetermined': {
-        this.cache.denyLeader(shard.shardId, operation.storeId);
-        const term = detail.$case === 'notLeader' ? detail.value.term : shard.term;
-        const leader = detail.value.leaderStoreId;
-        if (leader !== operation.storeId) this.cache.applyLeader(shard.shardId, leader, term);
-        return;
-      }
-      case 'epochNotMatch':
-        for (const current of detail.value.currentShards) this.#displaced(this.cache.applyShard(current));
-        return;
-      case 'keyNotInShard':
-        this.#displaced([this.cache.forget(shard.shardId)]);
-        return;
-      default:
-        if (retryTable[kind].action === 'refresh') this.cache.denyLeader(shard.shardId, operation.storeId);
+    if (detail?.$case === 'notLeader' || detail?.$case === 'undetermined') {
+      this.cache.denyLeader(shard.shardId, operation.storeId);
+      const leader = detail.value.leaderStoreId;
+      const term = detail.$case === 'notLeader' ? detail.value.term : shard.term;
+      if (leader !== operation.storeId) this.cache.applyLeader(shard.shardId, leader, term);
+    } else if (detail?.$case === 'epochNotMatch') {
+      for (const current of detail.value.currentShards) this.#displaced(this.cache.applyShard(current));
+    } else if (detail?.$case === 'keyNotInShard') {
+      this.#displaced([this.cache.forget(shard.shardId)]);
+    } else if (retryTable[kind].action === 'refresh') {
+      this.cache.denyLeader(shard.shardId, operation.storeId);
     }
   }
 
@@ -326,6 +320,12 @@ export class Router {
     if (kind === 'connectionLost' || kind === 'unreachable') return this.#stores.hasOther(now, operation, nowMs);
     const leader = now.leaderStoreId;
     return leader !== 0 && leader !== operation.storeId && !this.#stores.isSuspect(leader, nowMs);
+  }
+
+  /** True when the answer names a leader that is not among the replicas that are known: the route is old. */
+  #namesStranger(operation: Operation, reply: ErrorReply | null): boolean {
+    const named = reply?.detail?.$case === 'notLeader' ? reply.detail.value.leaderStoreId : 0;
+    return named !== 0 && operation.shard?.replicas.some((r) => r.storeId === named) === false;
   }
 
   /** A pause, then another attempt; with a fresh route if that is wanted. */

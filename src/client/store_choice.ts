@@ -1,3 +1,4 @@
+import { consistencyFollower, consistencyStale } from './consistency.js';
 import { suspectFirstMs, suspectMaxMs } from './limits.js';
 import type { CachedShard } from './shard_cache.js';
 
@@ -10,9 +11,6 @@ export interface Choosing {
   /** The store that was asked last; 0: none. */
   readonly storeId: number;
 }
-
-const follower = 2;
-const stale = 3;
 
 /**
  * Which replica's store to ask. Writes and linearizable reads go to the leader, or, while none is known, to one
@@ -40,7 +38,7 @@ export class StoreChoice {
   /** The store to ask; 0: the shard has no replica that may serve this. */
   choose(shard: CachedShard, operation: Choosing, nowMs: number): number {
     const { consistency } = operation;
-    const wantsLeader = consistency !== follower && consistency !== stale;
+    const wantsLeader = consistency !== consistencyFollower && consistency !== consistencyStale;
     const leader = shard.leaderStoreId;
     if (wantsLeader && leader !== 0 && !this.isSuspect(leader, nowMs)) return leader;
     // Reads that any replica may serve are spread; a search for the leader goes on from the last one asked.
@@ -49,7 +47,7 @@ export class StoreChoice {
     const replicas = shard.replicas;
     for (let i = 0; i < replicas.length; i++) {
       const replica = replicas[(start + i) % replicas.length];
-      if (replica === undefined || (!replica.voter && consistency !== stale)) continue;
+      if (replica === undefined || (!replica.voter && consistency !== consistencyStale)) continue;
       if (this.isSuspect(replica.storeId, nowMs)) {
         if (fallback === 0) fallback = replica.storeId;
         continue;

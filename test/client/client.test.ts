@@ -131,7 +131,7 @@ t.test('scan by prefix finds the keys with it in every shard, and one hash tag i
 
 t.test('scan of a range keyspace keeps the order of keys and its bounds', async (t) => {
   const { client } = await setUp(t, { partitioning: Partitioning.RANGE, splitKeys: ['g', 'p'], pageRows: 2 });
-  const keys = [...'abcdefghijklmnopqrstuvwxyz'];
+  const keys = Array.from({ length: 26 }, (_, i) => String.fromCharCode(97 + i));
   await Promise.all(keys.map((key) => client.set(key, key)));
   const found = async (options: Parameters<SkerryClient['scan']>[0]): Promise<string> => {
     let text = '';

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { SkerryClient } from '../../src/client/index.js';
-import { Partitioning } from '../../src/gen/skerry/v1/meta.js';
+import { Partitioning, ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { FakeCluster } from './support/fake_cluster.js';
 import { failure } from './support/fake_cluster.js';
 import { errorOf, keyIn, setUp } from './support/set_up.js';
@@ -254,4 +254,21 @@ t.test('another cluster is a final error, told at once', async (t) => {
   const error = await errorOf(client.get('k'));
   t.equal(error.code, 'CLUSTER_MISMATCH');
   t.equal(client.stats().retries, 0);
+});
+
+t.test('a leader that no known replica stands for means that the route is old', async (t) => {
+  const { cluster, client } = await setUp(t, { stores: 4, shards: 1 });
+  const held = cluster.shards.get(100);
+  if (held === undefined) return;
+  held.shard = { ...held.shard, replicas: held.shard.replicas.filter((r) => r.storeId !== 4) };
+  cluster.publish();
+  await client.set('k', 'a');
+  // Store 4 came in and leads, store 1 went; the placement service knows, its push has not come.
+  const replicas = [2, 3, 4].map((storeId) => ({ replicaId: 1_000 + storeId, storeId, role: ReplicaRole.VOTER }));
+  held.shard = { ...held.shard, epoch: { confVer: 3, version: 1 }, replicas };
+  cluster.setLeader(100, 4);
+  cluster.publishQuietly();
+  await client.set('k', 'b');
+  t.equal((await client.get('k'))?.toString(), 'b');
+  t.equal(cluster.operations.at(-1)?.storeId, 4);
 });

@@ -76,9 +76,14 @@ async function moveOneReplica(cluster: LocalCluster, admin: AdminClient, client:
   await say(
     `  shard ${before.shardId} before: ${placesOf(before)}\n  shard ${before.shardId} after:  ${placesOf(after)}`,
   );
-  let rows = 0;
-  for await (const _ of client.scan({ keysOnly: true, pageSize: 10_000 })) rows++;
+  const rows = await countOf(client.scan({ keysOnly: true, pageSize: 10_000 }));
   await say(`  all shards together still have ${rows.toLocaleString('en')} keys`);
+}
+
+async function countOf(rows: AsyncIterator<unknown>): Promise<number> {
+  let count = 0;
+  while ((await rows.next()).done !== true) count++;
+  return count;
 }
 
 function placesOf(shard: ShardView): string {

@@ -17,11 +17,19 @@ export interface RunOptions {
 /** Starts bin/skerry.js, compiled, or from source when this test runs from source. */
 export function startSkerry(args: readonly string[], options: RunOptions = {}): ChildProcess {
   const fromSource = import.meta.url.endsWith('.ts');
-  const { SKERRY_PLACEMENT: _1, SKERRY_KEYSPACE: _2, ...env } = process.env;
   const child = spawn(
     process.execPath,
     [...(fromSource ? ['--import', 'tsx'] : []), `${packageRoot}/bin/skerry.js`, ...args],
-    { env: { ...env, ...(fromSource ? { SKERRY_FROM_SOURCE: '1' } : {}), ...options.env }, stdio: 'pipe' },
+    {
+      env: {
+        ...process.env,
+        SKERRY_PLACEMENT: undefined,
+        SKERRY_KEYSPACE: undefined,
+        ...(fromSource ? { SKERRY_FROM_SOURCE: '1' } : {}),
+        ...options.env,
+      },
+      stdio: 'pipe',
+    },
   );
   child.stdin.end(options.input);
   return child;

@@ -57,6 +57,7 @@ export class FakeCluster {
   readonly #floors = new Map<number, number>();
   readonly operations: { op: BatchOp; storeId: number }[] = [];
   trick: Trick = () => null;
+  bootstrapped = true;
   /** True: a watch is accepted and stays silent. */
   withholdWatch = false;
   placementTrick: (method: string) => ErrorReply | null = () => null;
@@ -245,7 +246,7 @@ export class FakeCluster {
     return {
       getClusterInfo: unary('getClusterInfo', () => ({
         error: undefined,
-        clusterId,
+        clusterId: this.bootstrapped ? clusterId : 0,
         members: [{ memberId: 1, address: this.placement }],
         leaderId: 1,
         memberId: 1,
@@ -360,7 +361,7 @@ export class FakeCluster {
       }
       case 'scan':
         return this.#scan(kind.value, shard);
-      default:
+      case undefined:
         return errorResult('no operation', { $case: 'invalidArgument', value: { field: 'op', reason: 'EMPTY' } });
     }
   }
