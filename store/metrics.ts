@@ -106,7 +106,7 @@ function peerCounters(registry: Registry, transport: Transport): void {
   const peers = (): ReturnType<Transport['stats']>['peers'] => transport.stats().peers;
   const counter = (name: string, help: string, read: (peer: ReturnType<typeof peers>[number]) => number): void => {
     new Counter({
-      name: `skerry_peer_${name}`,
+      name: `skerry_transport_${name}`,
       help,
       labelNames: ['peer'],
       registers: [registry],
@@ -123,7 +123,7 @@ function peerCounters(registry: Registry, transport: Transport): void {
   counter('messages_sent_total', 'Raft messages sent to a peer store.', (p) => p.messagesSent);
   counter('messages_dropped_total', 'Raft messages to a peer store that were dropped.', (p) => p.messagesDropped);
   new Gauge({
-    name: 'skerry_peer_connected',
+    name: 'skerry_transport_connected',
     help: '1 while a peer store is connected.',
     labelNames: ['peer'],
     registers: [registry],
