@@ -35,6 +35,8 @@ export class ClusterView {
   private readonly sinceMs: number;
   private now: number;
   private readonly observations = new Map<number, StoreObservation>();
+  /** When a store that was not heard yet came to be known here. */
+  private readonly firstSeenMs = new Map<number, number>();
   private readonly statuses = new Map<number, ShardStatus>();
 
   /** sinceMs: when this view began; silence before it is held against no store. */
@@ -56,6 +58,11 @@ export class ClusterView {
 
   setTime(nowMs: number): void {
     this.now = Math.max(this.now, nowMs);
+  }
+
+  /** The store was registered or changed: from now on it had the time to speak. */
+  noticeStore(storeId: number): void {
+    if (!this.firstSeenMs.has(storeId)) this.firstSeenMs.set(storeId, this.now);
   }
 
   storeHeartbeat(storeId: number, report: StoreReport): void {
@@ -121,7 +128,7 @@ export class ClusterView {
   }
 
   private silenceMs(storeId: number): number {
-    return this.now - (this.observations.get(storeId)?.atMs ?? this.sinceMs);
+    return this.now - (this.observations.get(storeId)?.atMs ?? this.firstSeenMs.get(storeId) ?? this.sinceMs);
   }
 
   /** Heard of lately, by this view. */

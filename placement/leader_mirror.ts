@@ -50,7 +50,10 @@ export class LeaderMirror {
     const { lines, clusterId, runtime, logger } = this.options;
     const id = clusterId();
     // Nothing has a route before the cluster has a name.
-    if (id === 0) return this.subscribeLater();
+    if (id === 0) {
+      this.subscribeLater();
+      return;
+    }
     const stream = lines.watchRoutes(this.followed, { clusterId: id, keyspaceId: 0 });
     this.stream = stream;
     let ended = false;

@@ -135,6 +135,7 @@ export class LeaderWork {
     const state = this.view.state;
     this.view.setTime(this.options.runtime.nowMs());
     for (const storeId of changes.stores) {
+      this.view.noticeStore(storeId);
       this.sessions.storeChanged(storeId);
       this.planner.storeChanged(storeId);
     }

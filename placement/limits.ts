@@ -1,10 +1,10 @@
 import { assert } from '../src/base/assert.js';
-import { hashShardsMax, keyspaceNameBytesMax } from '../src/base/limits.js';
+import { hashShardsMax } from '../src/base/limits.js';
 
 /** Limits of the placement service. Relations between them are asserted at load. */
 
 /** Shards that one addShards or updateShards command carries: keeps an entry near 100 KiB. */
-export const shardsPerCommandMax = 512;
+export const shardsPerCommandMax: number = 512;
 /** Split keys of a range keyspace: as many shards as a hash keyspace may have. */
 export const splitKeysMax = hashShardsMax - 1;
 /** Replicas of one shard; larger groups cost more than they protect. */
@@ -16,7 +16,7 @@ export const keyspacesMax = 10_000;
 /** Stores of a cluster, tombstones included. */
 export const storesMax = 10_000;
 /** Ids of one AllocateIds call; callers that need more ask again. */
-export const idsPerCallMax = 100_000;
+export const idsPerCallMax: number = 100_000;
 /** Labels of one store, and the bytes of each name and value. */
 export const labelsPerStoreMax = 32;
 export const labelBytesMax = 256;
@@ -31,14 +31,14 @@ export const requestTimeoutMsDefault = 30_000;
 export const requestTimeoutMsMax = 600_000;
 
 /** Ids that the leader keeps in hand for new replicas and operators, and when it fetches more. */
-export const idPoolSize = 1_024;
-export const idPoolLowWater = 256;
+export const idPoolSize: number = 1_024;
+export const idPoolLowWater: number = 256;
 
 /** Routes of one ListRoutes page when the caller names no limit, and at most. */
-export const routesPerPageDefault = 1_024;
+export const routesPerPageDefault: number = 1_024;
 export const routesPerPageMax = 16_384;
 /** Shards of one ListShards page when the caller names no limit, and at most. */
-export const shardsPerPageDefault = 1_024;
+export const shardsPerPageDefault: number = 1_024;
 export const shardsPerPageMax = 16_384;
 /** Routes of one WatchRoutes frame: about 100 KiB. */
 export const routesPerFrameMax = 1_024;
@@ -99,7 +99,6 @@ export const engineWriteBufferBytes = 32 * 1024 * 1024;
 assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several commands');
 assert(idPoolLowWater < idPoolSize && idPoolSize <= idsPerCallMax, 'the id pool is filled by one call');
 assert(routesPerPageDefault <= routesPerPageMax && shardsPerPageDefault <= shardsPerPageMax, 'pages fit');
-assert(keyspaceNameBytesMax <= 255, 'a name fits an index row');
 assert(
   stepResendMs * 4 <= Math.min(stepTimeoutMsShort, stepTimeoutMsTransfer),
   'a step is sent several times before it times out',

@@ -173,13 +173,13 @@ export class PlacementMember {
 
   /** Brings this member's state up to date with everything acknowledged before. False: no leader confirmed it in time. */
   async catchUp(timeoutMs: number): Promise<boolean> {
-    let answer: boolean | null = null;
+    const answers: boolean[] = [];
     this.group.readIndex((failure) => {
-      answer = failure === null;
+      answers.push(failure === null);
       this.waiters.poke();
     });
-    await this.waiters.wait(() => answer !== null, timeoutMs);
-    return answer === true;
+    await this.waiters.wait(() => answers.length > 0, timeoutMs);
+    return answers[0] === true;
   }
 
   async close(): Promise<void> {
@@ -235,7 +235,10 @@ export class PlacementMember {
     this.retry?.cancel();
     this.group.readIndex((failure) => {
       if (!stillLeads() || this.work !== null) return;
-      if (failure === null) return this.lead();
+      if (failure === null) {
+        this.lead();
+        return;
+      }
       this.retry = this.options.runtime.after(leadRetryMs, () => stillLeads() && this.prepareToLead(term));
     });
   }
@@ -261,7 +264,10 @@ export class PlacementMember {
 
   private tidyUpUntilDone(work: LeaderWork, unfinished: readonly number[]): void {
     this.tidyUp(work, unfinished).catch((error: unknown) => {
-      if (!(error instanceof WireFault)) return this.options.fatal(toError(error));
+      if (!(error instanceof WireFault)) {
+        this.options.fatal(toError(error));
+        return;
+      }
       // Leadership was lost in between, or the group is busy: whoever leads next tidies up.
       this.options.logger.warn({ err: error }, 'could not tidy up as a new leader');
       this.retry = this.options.runtime.after(leadRetryMs, () => {

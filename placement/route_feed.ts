@@ -110,7 +110,10 @@ export class RouteFeed {
   }
 
   private pump(watcher: WatcherState): void {
-    if (watcher.dirtyShards.size > watcherBacklogMax) return this.end(watcher);
+    if (watcher.dirtyShards.size > watcherBacklogMax) {
+      this.end(watcher);
+      return;
+    }
     while (!watcher.closed && !watcher.blocked) {
       const frame = watcher.listing === null ? this.changes(watcher) : this.listing(watcher, watcher.listing);
       if (frame === null) return;

@@ -103,9 +103,15 @@ export class OperatorController {
     const { view } = this.options;
     for (;;) {
       const shard = view.state.shard(operator.plan.shardId);
-      if (shard === undefined) return this.finish(operator, 'replaced', 'the shard is gone');
+      if (shard === undefined) {
+        this.finish(operator, 'replaced', 'the shard is gone');
+        return;
+      }
       const step = operator.steps[operator.currentStep];
-      if (step === undefined) return this.finish(operator, 'success', operator.reason);
+      if (step === undefined) {
+        this.finish(operator, 'success', operator.reason);
+        return;
+      }
       const at = evaluateStep(step, shard, view);
       switch (at.state) {
         case 'done':
@@ -114,12 +120,15 @@ export class OperatorController {
           operator.sentAtMs = -Infinity;
           break;
         case 'broken':
-          return this.finish(operator, 'replaced', at.why);
+          this.finish(operator, 'replaced', at.why);
+          return;
         case 'wait':
-          return this.checkTime(operator, step, at.why);
+          this.checkTime(operator, step, at.why);
+          return;
         case 'send':
           this.send(operator, at.command);
-          return this.checkTime(operator, step, 'no answer of the shard');
+          this.checkTime(operator, step, 'no answer of the shard');
+          return;
       }
     }
   }

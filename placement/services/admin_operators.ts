@@ -75,13 +75,14 @@ function hasEnded(operator: Operator): boolean {
   return operator.state !== 'created' && operator.state !== 'running';
 }
 
-async function waitUntilFree({ member, work, remainingMs }: LeaderContext, shardId: number): Promise<void> {
+async function waitUntilFree(ctx: LeaderContext, shardId: number): Promise<void> {
+  const { member, work } = ctx;
   const { table } = work.planner;
   const running = table.onShard(shardId);
   const passing = running === undefined || running.plan.source !== 'admin';
   // Another person's operator may take long; checkers and schedulers are done soon.
   const free = (): boolean => table.onShard(shardId) === undefined && work.hasIds(1 + replicaCountMax);
-  if (passing) await member.waiters.wait(free, Math.min(operatorWaitMs, remainingMs()));
+  if (passing) await member.waiters.wait(free, Math.min(operatorWaitMs, ctx.remainingMs()));
   const holder = table.onShard(shardId);
   if (holder === undefined) return;
   const message = `operator ${holder.operatorId} (${holder.plan.kind}) is running on shard ${shardId}`;

@@ -78,8 +78,10 @@ function findings(
         `store ${store.storeId} at ${store.address} has ${since}${work.view.isDown(store.storeId) ? ': down' : ''}`,
       );
     }
-    if (store.state === 'draining') {
-      lines.push(`store ${store.storeId} is being drained: ${state.shardIdsOn(store.storeId).size} replicas left`);
+    const replicas = state.shardIdsOn(store.storeId).size;
+    // An empty one is no finding: it waits to be stopped.
+    if (store.state === 'draining' && replicas > 0) {
+      lines.push(`store ${store.storeId} is being drained: ${replicas} replicas left`);
     }
     if (work?.view.report(store.storeId)?.diskFull === true) lines.push(`store ${store.storeId} has a full disk`);
   }

@@ -108,14 +108,12 @@ function visible(keyspace: KeyspaceRecord | undefined): KeyspaceRecord | undefin
 }
 
 /** Looks again with everything applied that was acknowledged before: this member may lag behind the one that created it. */
-async function findUpToDate<T>(
-  { member, remainingMs }: CallContext,
-  find: () => T | undefined,
-): Promise<T | undefined> {
+async function findUpToDate<T>(ctx: CallContext, find: () => T | undefined): Promise<T | undefined> {
+  const { member } = ctx;
   const found = find();
   if (found !== undefined) return found;
   if (member.leading !== null) return undefined;
-  if (await member.catchUp(Math.min(leaderWaitMs, remainingMs()))) return find();
+  if (await member.catchUp(Math.min(leaderWaitMs, ctx.remainingMs()))) return find();
   throw new WireFault(placementUnavailable(member.leaderAddress()));
 }
 
@@ -187,17 +185,27 @@ function watchRoutes(
     call.end();
   };
   const fault = clusterFault(member, clusterId);
-  if (fault !== null) return refuse(fault);
+  if (fault !== null) {
+    refuse(fault);
+    return;
+  }
   const mirror = isForwarded(call);
-  if (mirror && member.leading === null) return refuse(placementUnavailable(member.leaderAddress()));
+  if (mirror && member.leading === null) {
+    refuse(placementUnavailable(member.leaderAddress()));
+    return;
+  }
   if (keyspaceId !== 0 && visible(member.state.keyspace(keyspaceId)) === undefined) {
-    return refuse(keyspaceNotFound('', keyspaceId));
+    refuse(keyspaceNotFound('', keyspaceId));
+    return;
   }
   const watcher = member.feed.watch(keyspaceId, mirror, {
     write: (frame) => call.write(frame),
     end: () => call.end(),
   });
-  if (watcher === null) return refuse(serverIsBusy('placement.watchers', 1_000));
+  if (watcher === null) {
+    refuse(serverIsBusy('placement.watchers', 1_000));
+    return;
+  }
   call.on('drain', () => watcher.drained());
   call.on('cancelled', () => watcher.close());
   call.on('error', () => watcher.close());
@@ -221,10 +229,16 @@ function storeSession(
   call.on('data', (frame: StoreSessionRequest) => {
     if (ended) return;
     const work = member.leading;
-    if (work === null) return end(redirect(member.leaderAddress()));
+    if (work === null) {
+      end(redirect(member.leaderAddress()));
+      return;
+    }
     if (session === null) {
       const fault = clusterFault(member, frame.clusterId) ?? storeFault(member, frame.storeId);
-      if (fault !== null) return end({ error: fault, commands: [], stores: [], leaderAddress: '' });
+      if (fault !== null) {
+        end({ error: fault, commands: [], stores: [], leaderAddress: '' });
+        return;
+      }
       session = work.openSession(frame.storeId, {
         write: (response) => !call.destroyed && call.write(response),
         end: () => end(null),

@@ -85,9 +85,10 @@ async function forward<Q, A extends Reply>(
 }
 
 /** Refuses requests that name another cluster. Those that name none at all (GetClusterInfo, Bootstrap) pass. */
-async function checkCluster(request: object, { member, remainingMs }: CallContext): Promise<void> {
+async function checkCluster(request: object, ctx: CallContext): Promise<void> {
   if (!('clusterId' in request) || typeof request.clusterId !== 'number') return;
-  if (member.state.clusterId === 0) await member.catchUp(Math.min(leaderWaitMs, remainingMs()));
+  const { member } = ctx;
+  if (member.state.clusterId === 0) await member.catchUp(Math.min(leaderWaitMs, ctx.remainingMs()));
   const actual = member.state.clusterId;
   if (actual === 0) throw new WireFault(failedPrecondition('NOT_BOOTSTRAPPED', 'the cluster is not bootstrapped yet'));
   if (request.clusterId !== actual) throw new WireFault(clusterMismatch(request.clusterId, actual));
@@ -105,7 +106,10 @@ function serve<Q extends object, A extends Reply>(
     handle(call.request, contextOf(member, call), forwarded).then(
       (answer) => callback(null, { error: undefined, ...answer } as unknown as A),
       (error: unknown) => {
-        if (error instanceof WireFault) return callback(null, refused(error.typed));
+        if (error instanceof WireFault) {
+          callback(null, refused(error.typed));
+          return;
+        }
         callback({ code: status.INTERNAL, details: 'internal error; see the log of the placement member' });
         member.options.fatal(error instanceof Error ? error : new Error(String(error)));
       },

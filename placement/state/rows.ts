@@ -54,15 +54,21 @@ export function restoreRow(state: ClusterState, key: Buffer, value: Buffer): voi
     case kinds.applied:
       return;
     case kinds.meta:
-      return state.restoreMeta(parse<MetaRecord>(value));
+      state.restoreMeta(parse(value) as MetaRecord);
+      return;
     case kinds.store:
-      return state.restoreStore(parse<StoreRecord>(value));
+      state.restoreStore(parse(value) as StoreRecord);
+      return;
     case kinds.keyspace:
-      return state.restoreKeyspace(parse<KeyspaceRecord>(value));
+      state.restoreKeyspace(parse(value) as KeyspaceRecord);
+      return;
     case kinds.target:
-      return state.restoreTarget(parse<ShardTarget>(value));
+      state.restoreTarget(parse(value) as ShardTarget);
+      return;
     case kinds.shard:
-      return state.restoreShard(must(toShardRecord(Shard.decode(value)), 'epoch of a stored shard'));
+      state.restoreShard(must(toShardRecord(Shard.decode(value)), 'epoch of a stored shard'));
+      return;
+    case undefined:
     default:
       must(null, `a known kind of row, not ${key.toString('hex')}`);
   }
@@ -80,6 +86,6 @@ function jsonRow(kind: RowKind, id: number, record: object | undefined): Row {
   return { key: rowKey(kind, id), value: record === undefined ? null : Buffer.from(JSON.stringify(record), 'utf8') };
 }
 
-function parse<T>(value: Buffer): T {
-  return JSON.parse(value.toString('utf8')) as T;
+function parse(value: Buffer): unknown {
+  return JSON.parse(value.toString('utf8'));
 }

@@ -1,4 +1,6 @@
 import t from 'tap';
+import { AdminService } from '../../src/gen/skerry/v1/admin.js';
+import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
 import type { CreateKeyspaceRequest } from '../../src/gen/skerry/v1/admin.js';
 import { KeyspaceState, Partitioning } from '../../src/gen/skerry/v1/meta.js';
 import type { RunningMember } from './support/running_members.js';
@@ -34,16 +36,18 @@ async function untilLed(members: readonly RunningMember[]): Promise<RunningMembe
 async function persist<A extends { error: { detail: { $case: string } | undefined } | undefined }>(
   attempt: () => Promise<A>,
 ): Promise<A> {
-  let answer: A | null = null;
+  const answers: A[] = [];
   await until('an answer', async () => {
     try {
-      answer = await attempt();
+      const answer = await attempt();
+      if (answer.error?.detail?.$case !== 'placementUnavailable') answers.push(answer);
     } catch {
-      return false;
+      // The member is gone or not there yet.
     }
-    return answer.error?.detail?.$case !== 'placementUnavailable';
+    return answers.length > 0;
   });
-  if (answer === null) throw new Error('no answer');
+  const [answer] = answers;
+  if (answer === undefined) throw new Error('no answer');
   return answer;
 }
 
@@ -72,23 +76,23 @@ t.test('three members agree on one cluster, and any of them answers', async (t) 
   t.same([...addresses], [leader.server.address], 'by its address');
   for (const store of stores) store.connect(leader.placement);
 
-  const created = await call(one.admin, one.admin.createKeyspace, wish(clusterId, 'through-another'));
+  const created = await call(one.admin, AdminService.createKeyspace, wish(clusterId, 'through-another'));
   t.equal(created.error, undefined, 'a write through another member is passed on');
   t.equal(created.keyspace?.state, KeyspaceState.READY);
-  const found = await call(two.placement, two.placement.getKeyspace, { clusterId, name: 'through-another' });
+  const found = await call(two.placement, PlacementService.getKeyspace, { clusterId, name: 'through-another' });
   t.equal(found.keyspace?.name, 'through-another', 'a member that may lag behind looks again before it says no');
   const keyspaceId = found.keyspace?.keyspaceId ?? 0;
   const listing = { clusterId, keyspaceId, startKey: Buffer.alloc(0), endKey: Buffer.alloc(0), limit: 0 };
   for (const member of [one, two]) {
     await until('it knows every leader by its mirror', async () => {
-      const { routes } = await call(member.placement, member.placement.listRoutes, listing);
+      const { routes } = await call(member.placement, PlacementService.listRoutes, listing);
       return routes.length === 8 && routes.every((r) => r.leaderStoreId !== 0);
     });
   }
-  const status = await call(two.admin, two.admin.getClusterStatus, { clusterId });
+  const status = await call(two.admin, AdminService.getClusterStatus, { clusterId });
   t.equal(status.leaderId, leader.memberId);
   t.same(status.findings, []);
-  const missing = await call(two.placement, two.placement.getKeyspace, { clusterId, name: 'none' });
+  const missing = await call(two.placement, PlacementService.getKeyspace, { clusterId, name: 'none' });
   t.equal(missing.error?.detail?.$case, 'keyspaceNotFound');
 });
 
@@ -108,22 +112,22 @@ t.test('when the leader stops another takes over, and nothing is lost', async (t
     store.connect(first.placement);
     stores.push(store);
   }
-  await call(first.admin, first.admin.createKeyspace, wish(clusterId, 'before'));
+  await call(first.admin, AdminService.createKeyspace, wish(clusterId, 'before'));
   stopped.add(first);
   await first.stop();
   const rest = members.filter((m) => m !== first);
   const second = await untilLed(rest);
   const found = await persist(() =>
-    call(second.placement, second.placement.getKeyspace, { clusterId, name: 'before' }),
+    call(second.placement, PlacementService.getKeyspace, { clusterId, name: 'before' }),
   );
   t.equal(found.error, undefined);
   for (const store of stores) {
     t.ok(store.ended, 'the old leader ended the session');
     store.connect(second.placement);
   }
-  const created = await persist(() => call(second.admin, second.admin.createKeyspace, wish(clusterId, 'after')));
+  const created = await persist(() => call(second.admin, AdminService.createKeyspace, wish(clusterId, 'after')));
   t.equal(created.keyspace?.state, KeyspaceState.READY);
-  const { firstId } = await call(second.placement, second.placement.allocateIds, { clusterId, count: 1 });
+  const { firstId } = await call(second.placement, PlacementService.allocateIds, { clusterId, count: 1 });
   const ids = [...world.shards.values()].flatMap((s) => s.shard.replicas.map((r) => r.replicaId));
   t.equal(new Set(ids).size, ids.length, 'no id was used twice');
   t.ok(firstId > Math.max(...ids));
@@ -136,7 +140,7 @@ t.test('a member without a majority says so within the deadline, and still answe
   const world = newWorld();
   const store = await ScriptedStore.register(world, leader.placement, clusterId, 'a');
   store.connect(leader.placement);
-  await call(leader.admin, leader.admin.createKeyspace, { ...wish(clusterId, 'alone'), replicaCount: 1 });
+  await call(leader.admin, AdminService.createKeyspace, { ...wish(clusterId, 'alone'), replicaCount: 1 });
   const survivor = members.find((m) => m !== leader);
   if (survivor === undefined) throw new Error('three members');
   t.teardown(async () => {
@@ -145,14 +149,14 @@ t.test('a member without a majority says so within the deadline, and still answe
   });
   const request = { clusterId, name: 'alone' };
   await until('the survivor has it', async () => {
-    return (await call(survivor.placement, survivor.placement.getKeyspace, request)).error === undefined;
+    return (await call(survivor.placement, PlacementService.getKeyspace, request)).error === undefined;
   });
   for (const member of members) if (member !== survivor) await member.stop();
   const refused = await persistUntilRefused(survivor, clusterId);
   t.equal(refused, 'placementUnavailable');
-  const found = await call(survivor.placement, survivor.placement.getKeyspace, request);
+  const found = await call(survivor.placement, PlacementService.getKeyspace, request);
   t.equal(found.keyspace?.name, 'alone');
-  const status = await call(survivor.admin, survivor.admin.getClusterStatus, { clusterId });
+  const status = await call(survivor.admin, AdminService.getClusterStatus, { clusterId });
   t.equal(status.error, undefined, 'the status is answered without a leader too');
   t.ok(
     status.findings.some((f) => f.includes('no placement leader')),
@@ -163,9 +167,9 @@ t.test('a member without a majority says so within the deadline, and still answe
 /** Until the survivor has noticed, a request is passed on to the dead leader and fails as unavailable as well. */
 async function persistUntilRefused(member: RunningMember, clusterId: number): Promise<string> {
   await until('no leader is known', async () => {
-    return (await call(member.placement, member.placement.getClusterInfo, {})).leaderId === 0;
+    return (await call(member.placement, PlacementService.getClusterInfo, {})).leaderId === 0;
   });
-  const answer = await call(member.placement, member.placement.allocateIds, { clusterId, count: 1 });
+  const answer = await call(member.placement, PlacementService.allocateIds, { clusterId, count: 1 });
   return answer.error?.detail?.$case ?? 'none';
 }
 
@@ -177,16 +181,16 @@ t.test('a member that was away catches up from the log', async (t) => {
   const away = members.find((m) => m !== leader);
   if (away === undefined) throw new Error('three members');
   await away.stop();
-  const { firstId } = await call(leader.placement, leader.placement.allocateIds, { clusterId, count: 10 });
+  const { firstId } = await call(leader.placement, PlacementService.allocateIds, { clusterId, count: 10 });
   t.ok(firstId > 0);
   const request = { clusterId, storeId: 0, address: 'x:1', labels: [], version: '', engine: '', directoryId: 'x' };
-  await call(leader.placement, leader.placement.registerStore, request);
-  const info = await call(leader.placement, leader.placement.getClusterInfo, {});
+  await call(leader.placement, PlacementService.registerStore, request);
+  const info = await call(leader.placement, PlacementService.getClusterInfo, {});
   const list = info.members.map((m) => ({ id: m.memberId, address: m.address }));
   const back = await startMember(dataDir, away.memberId, list);
   t.teardown(() => Promise.all([back, ...members.filter((m) => m !== away)].map((m) => m.stop())));
   await until('it knows the store', async () => {
-    const { stores } = await call(back.placement, back.placement.listStoreAddresses, { clusterId });
+    const { stores } = await call(back.placement, PlacementService.listStoreAddresses, { clusterId });
     return stores.some((s) => s.address === 'x:1');
   });
 });

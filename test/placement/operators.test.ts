@@ -288,7 +288,9 @@ t.test('history keeps the last finished operators', async (t) => {
 t.test('without ids no operator starts, and ids are asked for once', async (t) => {
   const cluster = viewOf({ replicas: { 1: 'v' } });
   let asked = 0;
-  const ids = new IdPool(() => void asked++);
+  const ids = new IdPool(() => {
+    asked++;
+  });
   const controller = new OperatorController({
     view: cluster.view,
     table: cluster.operators,

@@ -122,8 +122,9 @@ const cases: readonly Case[] = [
 
 for (const { name, scheduler, stores, shards, plans } of cases) {
   t.test(name, async (t) => {
-    const { view, operators, loads } = fixedView({ stores, shards });
-    const made = scheduler.schedule({ view, operators, limits: moveLimitsDefault, loads: loads() });
+    const fixed = fixedView({ stores, shards });
+    const { view, operators } = fixed;
+    const made = scheduler.schedule({ view, operators, limits: moveLimitsDefault, loads: fixed.loads() });
     t.same(
       made.map((plan) => `${plan.shardId}: ${plan.steps.map(describeStep).join('; ')}`),
       plans,
@@ -133,13 +134,16 @@ for (const { name, scheduler, stores, shards, plans } of cases) {
 
 t.test('limits bound what is in flight per store and in the cluster', async (t) => {
   const shards = times(60, { replicas: three, leader: 1 });
-  const { view, operators, loads } = fixedView({ stores: [up, up, up, up], shards });
+  const fixed = fixedView({ stores: [up, up, up, up], shards });
+  const { view, operators } = fixed;
   const moves = (limits: Partial<typeof moveLimitsDefault>): number =>
-    balanceReplicas.schedule({ view, operators, limits: { ...moveLimitsDefault, ...limits }, loads: loads() }).length;
+    balanceReplicas.schedule({ view, operators, limits: { ...moveLimitsDefault, ...limits }, loads: fixed.loads() })
+      .length;
   t.equal(moves({ movesPerStore: 2 }), 2, 'one store receives two at once');
   t.equal(moves({ movesPerStore: 50, movesInCluster: 5 }), 5);
   const transfers = (limits: Partial<typeof moveLimitsDefault>): number =>
-    balanceLeaders.schedule({ view, operators, limits: { ...moveLimitsDefault, ...limits }, loads: loads() }).length;
+    balanceLeaders.schedule({ view, operators, limits: { ...moveLimitsDefault, ...limits }, loads: fixed.loads() })
+      .length;
   t.equal(transfers({ transfersPerStore: 3 }), 3, 'one store gives three away at once');
   t.equal(transfers({ transfersPerStore: 50, transfersInCluster: 7 }), 7);
 });

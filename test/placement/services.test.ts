@@ -1,4 +1,6 @@
 import t from 'tap';
+import { AdminService } from '../../src/gen/skerry/v1/admin.js';
+import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
 import type { Test } from 'tap';
 import { hashSplitKeys } from '../../src/base/encoded_key.js';
 import type { TypedError } from '../../src/base/wire_errors.js';
@@ -54,12 +56,12 @@ function reasonOf(error: TypedError | undefined): string {
 
 t.test('a single member bootstraps itself and names the cluster', async (t) => {
   const { member, clusterId } = await stage(t, 0);
-  const info = await call(member.placement, member.placement.getClusterInfo, {});
+  const info = await call(member.placement, PlacementService.getClusterInfo, {});
   t.equal(info.clusterId, clusterId);
   t.ok(clusterId > 0);
   t.equal(info.leaderId, 1);
   t.same(info.members, [{ memberId: 1, address: member.server.address }]);
-  const again = await call(member.placement, member.placement.bootstrap, {});
+  const again = await call(member.placement, PlacementService.bootstrap, {});
   t.equal(again.clusterId, clusterId, 'bootstrap is idempotent');
 });
 
@@ -67,16 +69,16 @@ t.test('a store finds its id again by its directory, and a foreign directory is 
   const { member, clusterId } = await stage(t, 0);
   const { placement } = member;
   const request = { clusterId, storeId: 0, address: 'a:1', labels: [], version: '', engine: '', directoryId: 'd1' };
-  const first = await call(placement, placement.registerStore, request);
+  const first = await call(placement, PlacementService.registerStore, request);
   t.equal(first.storeId, 1);
-  t.equal((await call(placement, placement.registerStore, { ...request, address: 'a:2' })).storeId, 1);
-  const other = await call(placement, placement.registerStore, { ...request, storeId: 1, directoryId: 'd2' });
+  t.equal((await call(placement, PlacementService.registerStore, { ...request, address: 'a:2' })).storeId, 1);
+  const other = await call(placement, PlacementService.registerStore, { ...request, storeId: 1, directoryId: 'd2' });
   t.equal(reasonOf(other.error), 'failedPrecondition DIRECTORY_MISMATCH');
-  const unknown = await call(placement, placement.registerStore, { ...request, storeId: 9 });
+  const unknown = await call(placement, PlacementService.registerStore, { ...request, storeId: 9 });
   t.equal(reasonOf(unknown.error), 'storeNotFound');
-  const nowhere = await call(placement, placement.registerStore, { ...request, address: '' });
+  const nowhere = await call(placement, PlacementService.registerStore, { ...request, address: '' });
   t.equal(reasonOf(nowhere.error), 'invalidArgument ADDRESS_EMPTY');
-  const stores = await call(placement, placement.listStoreAddresses, { clusterId });
+  const stores = await call(placement, PlacementService.listStoreAddresses, { clusterId });
   t.same(
     stores.stores.map((s) => s.address),
     ['a:2'],
@@ -85,11 +87,11 @@ t.test('a store finds its id again by its directory, and a foreign directory is 
 
 t.test('a created keyspace has every shard on three stores with leaders spread evenly', async (t) => {
   const { member, clusterId, stores } = await stage(t, 3);
-  const created = await call(member.admin, member.admin.createKeyspace, wish(clusterId, 'orders', 64));
+  const created = await call(member.admin, AdminService.createKeyspace, wish(clusterId, 'orders', 64));
   t.equal(created.error, undefined);
   t.equal(created.keyspace?.state, KeyspaceState.READY);
   const keyspaceId = created.keyspace?.keyspaceId ?? 0;
-  const { routes, more } = await call(member.placement, member.placement.listRoutes, {
+  const { routes, more } = await call(member.placement, PlacementService.listRoutes, {
     clusterId,
     keyspaceId,
     startKey: Buffer.alloc(0),
@@ -106,26 +108,26 @@ t.test('a created keyspace has every shard on three stores with leaders spread e
     const led = routes.filter((r) => r.leaderStoreId === store.storeId).length;
     t.ok(led === 21 || led === 22, `store ${store.storeId} leads ${led} of 64`);
   }
-  const found = await call(member.placement, member.placement.getKeyspace, { clusterId, name: 'orders' });
+  const found = await call(member.placement, PlacementService.getKeyspace, { clusterId, name: 'orders' });
   t.equal(found.keyspace?.keyspaceId, keyspaceId);
   const encodedKey = Buffer.from([0xff, 0xff, 1]);
-  const route = await call(member.placement, member.placement.lookupRoute, { clusterId, keyspaceId, encodedKey });
+  const route = await call(member.placement, PlacementService.lookupRoute, { clusterId, keyspaceId, encodedKey });
   t.same(route.route?.shard?.shardId, routes.at(-1)?.shard?.shardId);
   t.equal(route.stores.length, 3, 'with the addresses of its stores');
   const shardId = routes[0]?.shard?.shardId ?? 0;
-  const byId = await call(member.placement, member.placement.getShardById, { clusterId, shardId });
+  const byId = await call(member.placement, PlacementService.getShardById, { clusterId, shardId });
   t.equal(byId.route?.shard?.shardId, shardId);
 });
 
 t.test('routes are listed a page at a time', async (t) => {
   const { member, clusterId } = await stage(t, 3);
-  const { keyspace } = await call(member.admin, member.admin.createKeyspace, wish(clusterId, 'paged', 10));
+  const { keyspace } = await call(member.admin, AdminService.createKeyspace, wish(clusterId, 'paged', 10));
   const keyspaceId = keyspace?.keyspaceId ?? 0;
   const starts: string[] = [];
   let startKey: Uint8Array = Buffer.alloc(0);
   for (;;) {
     const request = { clusterId, keyspaceId, startKey, endKey: Buffer.alloc(0), limit: 4 };
-    const page = await call(member.placement, member.placement.listRoutes, request);
+    const page = await call(member.placement, PlacementService.listRoutes, request);
     starts.push(...page.routes.map((r) => Buffer.from(r.shard?.startKey ?? []).toString('hex')));
     if (!page.more) break;
     startKey = page.routes.at(-1)?.shard?.endKey ?? Buffer.alloc(0);
@@ -138,7 +140,7 @@ t.test('routes are listed a page at a time', async (t) => {
 
 t.test('a range keyspace begins with the split keys given, sorted', async (t) => {
   const { member, clusterId } = await stage(t, 1);
-  const created = await call(member.admin, member.admin.createKeyspace, {
+  const created = await call(member.admin, AdminService.createKeyspace, {
     ...wish(clusterId, 'names', 0),
     partitioning: Partitioning.RANGE,
     splitKeys: [Buffer.from('m'), Buffer.from('f')],
@@ -146,7 +148,7 @@ t.test('a range keyspace begins with the split keys given, sorted', async (t) =>
   });
   t.equal(created.error, undefined);
   t.equal(created.keyspace?.initialShards, 3);
-  const { shards } = await call(member.admin, member.admin.listShards, {
+  const { shards } = await call(member.admin, AdminService.listShards, {
     clusterId,
     keyspace: 'names',
     storeId: 0,
@@ -163,7 +165,7 @@ t.test('bad requests are refused with a typed error that names the cure', async 
   const { member, clusterId } = await stage(t, 1);
   const { admin, placement } = member;
   const create = async (part: Partial<CreateKeyspaceRequest>): Promise<string> =>
-    reasonOf((await call(admin, admin.createKeyspace, { ...wish(clusterId, 'x'), ...part })).error);
+    reasonOf((await call(admin, AdminService.createKeyspace, { ...wish(clusterId, 'x'), ...part })).error);
   t.equal(await create({ clusterId: 0 }), 'clusterMismatch');
   t.equal(await create({ clusterId: clusterId + 1 }), 'clusterMismatch');
   t.equal(await create({ name: '' }), 'invalidArgument NAME_EMPTY');
@@ -183,24 +185,30 @@ t.test('bad requests are refused with a typed error that names the cure', async 
   t.equal(await create({ name: 'once', replicaCount: 1 }), 'none');
   t.equal(await create({ name: 'once', replicaCount: 1 }), 'alreadyExists');
   t.equal(
-    reasonOf((await call(placement, placement.getKeyspace, { clusterId, name: 'none' })).error),
+    reasonOf((await call(placement, PlacementService.getKeyspace, { clusterId, name: 'none' })).error),
     'keyspaceNotFound',
   );
-  t.equal(reasonOf((await call(placement, placement.getShardById, { clusterId, shardId: 99 })).error), 'shardNotFound');
-  const lookup = { clusterId, keyspaceId: 99, encodedKey: Buffer.alloc(2) };
-  t.equal(reasonOf((await call(placement, placement.lookupRoute, lookup)).error), 'keyspaceNotFound');
-  t.equal(reasonOf((await call(admin, admin.getShard, { clusterId, shardId: 99 })).error), 'shardNotFound');
   t.equal(
-    reasonOf((await call(admin, admin.drainStore, { clusterId, storeId: 99, cancel: false })).error),
+    reasonOf((await call(placement, PlacementService.getShardById, { clusterId, shardId: 99 })).error),
+    'shardNotFound',
+  );
+  const lookup = { clusterId, keyspaceId: 99, encodedKey: Buffer.alloc(2) };
+  t.equal(reasonOf((await call(placement, PlacementService.lookupRoute, lookup)).error), 'keyspaceNotFound');
+  t.equal(reasonOf((await call(admin, AdminService.getShard, { clusterId, shardId: 99 })).error), 'shardNotFound');
+  t.equal(
+    reasonOf((await call(admin, AdminService.drainStore, { clusterId, storeId: 99, cancel: false })).error),
     'storeNotFound',
   );
-  t.equal(reasonOf((await call(admin, admin.cancelOperator, { clusterId, operatorId: 99 })).error), 'operatorNotFound');
   t.equal(
-    reasonOf((await call(placement, placement.allocateIds, { clusterId, count: 0 })).error),
+    reasonOf((await call(admin, AdminService.cancelOperator, { clusterId, operatorId: 99 })).error),
+    'operatorNotFound',
+  );
+  t.equal(
+    reasonOf((await call(placement, PlacementService.allocateIds, { clusterId, count: 0 })).error),
     'invalidArgument COUNT_OUT_OF_RANGE',
   );
   const drain = { clusterId, storeId: 1, cancel: false };
-  t.equal(reasonOf((await call(admin, admin.drainStore, drain)).error), 'failedPrecondition TOO_FEW_STORES');
+  t.equal(reasonOf((await call(admin, AdminService.drainStore, drain)).error), 'failedPrecondition TOO_FEW_STORES');
 });
 
 t.test('a store session of a stranger is refused', async (t) => {
@@ -220,9 +228,9 @@ interface WatchOrSession {
 t.test('operators of people run to their end, and the shard keeps what they asked for', async (t) => {
   const { member, clusterId } = await stage(t, 4, { balance: false });
   const { admin } = member;
-  await call(admin, admin.createKeyspace, wish(clusterId, 'moves', 1));
+  await call(admin, AdminService.createKeyspace, wish(clusterId, 'moves', 1));
   const listing = { clusterId, keyspace: 'moves', storeId: 0, afterShardId: 0, limit: 0 };
-  const shard = async () => (await call(admin, admin.listShards, listing)).shards[0];
+  const shard = async () => (await call(admin, AdminService.listShards, listing)).shards[0];
   const holders = async () =>
     ((await shard())?.route?.shard?.replicas ?? []).map((r) => r.storeId).sort((a, b) => a - b);
   const shardId = (await shard())?.route?.shard?.shardId ?? 0;
@@ -230,12 +238,18 @@ t.test('operators of people run to their end, and the shard keeps what they aske
   const free = [1, 2, 3, 4].find((id) => !before.includes(id)) ?? 0;
   const leader = (await shard())?.route?.leaderStoreId ?? 0;
 
-  const added = await call(admin, admin.addReplica, { clusterId, shardId, storeId: free, learner: false, wait: true });
+  const added = await call(admin, AdminService.addReplica, {
+    clusterId,
+    shardId,
+    storeId: free,
+    learner: false,
+    wait: true,
+  });
   t.equal(added.error, undefined);
   t.equal(added.operator?.state, OperatorState.SUCCESS);
   t.same(await holders(), [1, 2, 3, 4]);
 
-  const removed = await call(admin, admin.removeReplica, { clusterId, shardId, storeId: leader, wait: true });
+  const removed = await call(admin, AdminService.removeReplica, { clusterId, shardId, storeId: leader, wait: true });
   t.equal(removed.operator?.state, OperatorState.SUCCESS);
   t.same(
     await holders(),
@@ -244,7 +258,7 @@ t.test('operators of people run to their end, and the shard keeps what they aske
   );
 
   const now = (await shard())?.route?.leaderStoreId ?? 0;
-  const moved = await call(admin, admin.moveReplica, {
+  const moved = await call(admin, AdminService.moveReplica, {
     clusterId,
     shardId,
     fromStoreId: now,
@@ -257,18 +271,30 @@ t.test('operators of people run to their end, and the shard keeps what they aske
     [1, 2, 3, 4].filter((id) => id !== now),
   );
   const heir = (await holders()).find((id) => id !== leader) ?? 0;
-  const transferred = await call(admin, admin.transferLeader, { clusterId, shardId, storeId: heir, wait: true });
+  const transferred = await call(admin, AdminService.transferLeader, { clusterId, shardId, storeId: heir, wait: true });
   t.equal(transferred.operator?.state, OperatorState.SUCCESS);
   t.equal((await shard())?.route?.leaderStoreId, heir);
 
-  const learner = await call(admin, admin.addReplica, { clusterId, shardId, storeId: now, learner: true, wait: true });
+  const learner = await call(admin, AdminService.addReplica, {
+    clusterId,
+    shardId,
+    storeId: now,
+    learner: true,
+    wait: true,
+  });
   t.equal(learner.operator?.state, OperatorState.SUCCESS);
-  const promoted = await call(admin, admin.promoteLearner, { clusterId, shardId, storeId: now, wait: true });
+  const promoted = await call(admin, AdminService.promoteLearner, { clusterId, shardId, storeId: now, wait: true });
   t.equal(promoted.operator?.state, OperatorState.SUCCESS);
   t.same(await holders(), [1, 2, 3, 4]);
-  const twice = await call(admin, admin.addReplica, { clusterId, shardId, storeId: now, learner: false, wait: true });
+  const twice = await call(admin, AdminService.addReplica, {
+    clusterId,
+    shardId,
+    storeId: now,
+    learner: false,
+    wait: true,
+  });
   t.equal(reasonOf(twice.error), 'alreadyExists');
-  const { operators } = await call(admin, admin.listOperators, { clusterId, history: true });
+  const { operators } = await call(admin, AdminService.listOperators, { clusterId, history: true });
   t.same(
     operators.map((o) => o.kind),
     ['add-replica', 'remove-replica', 'move-replica', 'transfer-leader', 'add-learner', 'promote-learner'],
@@ -279,20 +305,28 @@ t.test('operators of people run to their end, and the shard keeps what they aske
 t.test('a split makes two shards with ids of their own', async (t) => {
   const { member, clusterId } = await stage(t, 3);
   const { admin } = member;
-  await call(admin, admin.createKeyspace, wish(clusterId, 'halves', 1));
+  await call(admin, AdminService.createKeyspace, wish(clusterId, 'halves', 1));
   const listing = { clusterId, keyspace: 'halves', storeId: 0, afterShardId: 0, limit: 0 };
-  const shardId = (await call(admin, admin.listShards, listing)).shards[0]?.route?.shard?.shardId ?? 0;
-  const bad = await call(admin, admin.splitShard, { clusterId, shardId, splitKey: Buffer.from([1, 1]), wait: true });
+  const shardId = (await call(admin, AdminService.listShards, listing)).shards[0]?.route?.shard?.shardId ?? 0;
+  const bad = await call(admin, AdminService.splitShard, {
+    clusterId,
+    shardId,
+    splitKey: Buffer.from([1, 1]),
+    wait: true,
+  });
   t.equal(reasonOf(bad.error), 'invalidArgument NOT_A_SLOT');
-  const split = await call(admin, admin.splitShard, {
+  const split = await call(admin, AdminService.splitShard, {
     clusterId,
     shardId,
     splitKey: Buffer.from([128, 0]),
     wait: true,
   });
   t.equal(split.operator?.state, OperatorState.SUCCESS);
-  await until('both halves are known', async () => (await call(admin, admin.listShards, listing)).shards.length === 2);
-  const { shards } = await call(admin, admin.listShards, listing);
+  await until(
+    'both halves are known',
+    async () => (await call(admin, AdminService.listShards, listing)).shards.length === 2,
+  );
+  const { shards } = await call(admin, AdminService.listShards, listing);
   const ids = shards.flatMap((s) => s.route?.shard?.replicas.map((r) => r.replicaId) ?? []);
   t.equal(new Set(ids).size, 6, 'no replica id is used twice');
   t.same(
@@ -301,9 +335,9 @@ t.test('a split makes two shards with ids of their own', async (t) => {
   );
   const keyspaceId = shards[0]?.route?.shard?.keyspaceId ?? 0;
   const encodedKey = Buffer.from([200, 0]);
-  const upper = await call(member.placement, member.placement.lookupRoute, { clusterId, keyspaceId, encodedKey });
+  const upper = await call(member.placement, PlacementService.lookupRoute, { clusterId, keyspaceId, encodedKey });
   t.not(upper.route?.shard?.shardId, shardId, 'the new shard is the right half');
-  const lower = await call(member.placement, member.placement.lookupRoute, {
+  const lower = await call(member.placement, PlacementService.lookupRoute, {
     clusterId,
     keyspaceId,
     encodedKey: Buffer.from([1, 0]),
@@ -314,33 +348,33 @@ t.test('a split makes two shards with ids of their own', async (t) => {
 t.test('an operator whose command is not carried out can be canceled', async (t) => {
   const { member, clusterId, stores } = await stage(t, 4, { balance: false });
   const { admin } = member;
-  await call(admin, admin.createKeyspace, wish(clusterId, 'stuck', 1));
+  await call(admin, AdminService.createKeyspace, wish(clusterId, 'stuck', 1));
   for (const store of stores) store.ignored.add('changeReplicas');
   const listing = { clusterId, keyspace: 'stuck', storeId: 0, afterShardId: 0, limit: 0 };
-  const { route } = (await call(admin, admin.listShards, listing)).shards[0] ?? {};
+  const { route } = (await call(admin, AdminService.listShards, listing)).shards[0] ?? {};
   const shardId = route?.shard?.shardId ?? 0;
   const free = [1, 2, 3, 4].find((id) => route?.shard?.replicas.every((r) => r.storeId !== id)) ?? 0;
   const request = { clusterId, shardId, storeId: free, learner: false, wait: false };
-  const added = await call(admin, admin.addReplica, request);
+  const added = await call(admin, AdminService.addReplica, request);
   t.equal(added.operator?.state, OperatorState.RUNNING);
-  const second = await call(admin, admin.addReplica, request);
+  const second = await call(admin, AdminService.addReplica, request);
   t.equal(reasonOf(second.error), 'failedPrecondition OPERATOR_RUNNING');
-  const waiting = call(admin, admin.cancelOperator, { clusterId, operatorId: added.operator?.operatorId ?? 0 });
+  const waiting = call(admin, AdminService.cancelOperator, { clusterId, operatorId: added.operator?.operatorId ?? 0 });
   t.equal((await waiting).operator?.state, OperatorState.CANCELED);
   await until('the target is taken back', async () => {
     for (const store of stores) store.ignored.delete('changeReplicas');
-    const { operators } = await call(admin, admin.listOperators, { clusterId, history: false });
+    const { operators } = await call(admin, AdminService.listOperators, { clusterId, history: false });
     return operators.length === 0;
   });
-  const { shard } = await call(admin, admin.getShard, { clusterId, shardId });
+  const { shard } = await call(admin, AdminService.getShard, { clusterId, shardId });
   t.equal(shard?.route?.shard?.replicas.length, 3);
 });
 
 t.test('watchers get all routes first, and then each change', async (t) => {
   const { member, clusterId } = await stage(t, 3, { balance: false });
-  const { keyspace } = await call(member.admin, member.admin.createKeyspace, wish(clusterId, 'seen', 8));
+  const { keyspace } = await call(member.admin, AdminService.createKeyspace, wish(clusterId, 'seen', 8));
   const keyspaceId = keyspace?.keyspaceId ?? 0;
-  await call(member.admin, member.admin.createKeyspace, wish(clusterId, 'other', 8));
+  await call(member.admin, AdminService.createKeyspace, wish(clusterId, 'other', 8));
   const stream = member.placement.watchRoutes({ clusterId, keyspaceId });
   const frames: WatchRoutesResponse[] = [];
   stream.on('data', (frame: WatchRoutesResponse) => void frames.push(frame));
@@ -354,7 +388,7 @@ t.test('watchers get all routes first, and then each change', async (t) => {
   const shardId = shard?.shardId ?? 0;
   const storeId = shard?.replicas.find((r) => r.storeId !== leaderStoreId)?.storeId ?? 0;
   const seen = frames.length;
-  await call(member.admin, member.admin.transferLeader, { clusterId, shardId, storeId, wait: true });
+  await call(member.admin, AdminService.transferLeader, { clusterId, shardId, storeId, wait: true });
   const news = (): WatchRoutesResponse['routes'] => frames.slice(seen).flatMap((f) => f.routes);
   await until('the new leader is told', () => news().some((r) => r.leaderStoreId === storeId));
   t.ok(
@@ -366,13 +400,13 @@ t.test('watchers get all routes first, and then each change', async (t) => {
 t.test('a store that holds a removed replica is told to destroy it', async (t) => {
   const { member, clusterId, stores } = await stage(t, 4, { balance: false });
   const { admin } = member;
-  await call(admin, admin.createKeyspace, wish(clusterId, 'gone', 1));
+  await call(admin, AdminService.createKeyspace, wish(clusterId, 'gone', 1));
   const listing = { clusterId, keyspace: 'gone', storeId: 0, afterShardId: 0, limit: 0 };
-  const { route } = (await call(admin, admin.listShards, listing)).shards[0] ?? {};
+  const { route } = (await call(admin, AdminService.listShards, listing)).shards[0] ?? {};
   const shard = route?.shard;
   const victim = shard?.replicas.find((r) => r.storeId !== route?.leaderStoreId);
   const free = [1, 2, 3, 4].find((id) => shard?.replicas.every((r) => r.storeId !== id)) ?? 0;
-  await call(admin, admin.moveReplica, {
+  await call(admin, AdminService.moveReplica, {
     clusterId,
     shardId: shard?.shardId ?? 0,
     fromStoreId: victim?.storeId ?? 0,
@@ -389,13 +423,13 @@ t.test('a store that holds a removed replica is told to destroy it', async (t) =
 
 t.test('a silent store is disconnected, then down, and the status says so', async (t) => {
   const { member, clusterId, stores } = await stage(t, 3, { storeDisconnectMs: 200, storeDownMs: 600 });
-  await call(member.admin, member.admin.createKeyspace, wish(clusterId, 'quiet', 4));
+  await call(member.admin, AdminService.createKeyspace, wish(clusterId, 'quiet', 4));
   stores[0]?.disconnect();
   const stateOf = async (): Promise<StoreState | undefined> =>
-    (await call(member.admin, member.admin.listStores, { clusterId })).stores[0]?.state;
+    (await call(member.admin, AdminService.listStores, { clusterId })).stores[0]?.state;
   await until('it is disconnected or down', async () => (await stateOf()) !== StoreState.UP);
   await until('it is down', async () => (await stateOf()) === StoreState.DOWN);
-  const status = await call(member.admin, member.admin.getClusterStatus, { clusterId });
+  const status = await call(member.admin, AdminService.getClusterStatus, { clusterId });
   t.equal(status.shardsUnderReplicated, 4);
   t.ok(status.shardsWithoutLeader > 0, 'the leaders that it had cannot be reached');
   t.ok(
@@ -413,21 +447,21 @@ t.test('everything is there after a restart', async (t) => {
     [1, 2, 3].map((i) => ScriptedStore.register(world, first.placement, clusterId, `s${i}`)),
   );
   for (const store of stores) store.connect(first.placement);
-  await call(first.admin, first.admin.createKeyspace, wish(clusterId, 'kept', 600));
+  await call(first.admin, AdminService.createKeyspace, wish(clusterId, 'kept', 600));
   const listing = { clusterId, keyspace: 'kept', storeId: 0, afterShardId: 0, limit: 10_000 };
-  const before = await call(first.admin, first.admin.listShards, listing);
+  const before = await call(first.admin, AdminService.listShards, listing);
   for (const store of stores) store.disconnect();
   await first.stop();
 
   const second = await startMember(dataDir);
   t.teardown(() => second.stop());
   t.equal(second.server.clusterId, clusterId);
-  const after = await call(second.admin, second.admin.listShards, listing);
+  const after = await call(second.admin, AdminService.listShards, listing);
   t.same(
     after.shards.map((s) => s.route?.shard),
     before.shards.map((s) => s.route?.shard),
   );
-  const { firstId } = await call(second.placement, second.placement.allocateIds, { clusterId, count: 1 });
+  const { firstId } = await call(second.placement, PlacementService.allocateIds, { clusterId, count: 1 });
   const used = after.shards.flatMap((s) => s.route?.shard?.replicas.map((r) => r.replicaId) ?? []);
   t.ok(firstId > Math.max(...used), 'no id is handed out twice');
 });

@@ -251,7 +251,9 @@ t.test('descriptors wait until their command was applied, and go out in chunks',
       proposed.push(command);
       return Promise.resolve({ ok: true, value: 0 });
     },
-    () => void failures++,
+    () => {
+      failures++;
+    },
   );
   for (let id = 1; id <= shardsPerCommandMax + 1; id++) inbox.add(shardOf(id));
   inbox.flush();

@@ -1,8 +1,8 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { CallOptions, Metadata, ServiceError } from '@grpc/grpc-js';
-import { Metadata as GrpcMetadata, credentials } from '@grpc/grpc-js';
+import type { Client, MethodDefinition } from '@grpc/grpc-js';
+import { credentials } from '@grpc/grpc-js';
 import { silentLogger } from '../../../src/base/logger.js';
 import { AdminClient } from '../../../src/gen/skerry/v1/admin.js';
 import { PlacementClient } from '../../../src/gen/skerry/v1/placement.js';
@@ -69,25 +69,19 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-type UnaryMethod<Q, A> = (
-  request: Q,
-  metadata: Metadata,
-  options: Partial<CallOptions>,
-  callback: (error: ServiceError | null, response: A) => void,
-) => unknown;
-
-/** Calls a unary method: `call(client, client.getKeyspace, request)`. */
+/** Calls a unary method: `call(client, PlacementService.getKeyspace, request)`. */
 export function call<Q, A>(
-  client: AdminClient | PlacementClient,
-  method: UnaryMethod<Q, A>,
+  client: Client,
+  { path, requestSerialize, responseDeserialize }: MethodDefinition<Q, A>,
   request: Q,
   timeoutMs = 20_000,
 ): Promise<A> {
   return new Promise((resolve, reject) => {
     const options = { deadline: Date.now() + timeoutMs };
-    method.call(client, request, new GrpcMetadata(), options, (error, response) => {
-      if (error === null) resolve(response);
-      else reject(error);
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, options, (error, response) => {
+      if (error !== null) reject(error);
+      else if (response === undefined) reject(new Error('no response'));
+      else resolve(response);
     });
   });
 }

@@ -1,4 +1,5 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { PlacementService } from '../../../src/gen/skerry/v1/placement.js';
 import { assert, must } from '../../../src/base/assert.js';
 import type { Label, Replica, Shard } from '../../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../../src/gen/skerry/v1/meta.js';
@@ -61,7 +62,7 @@ export class ScriptedStore {
       engine: 'script',
       directoryId: name,
     };
-    const answer = await call(client, client.registerStore, request);
+    const answer = await call(client, PlacementService.registerStore, request);
     assert(answer.error === undefined, () => `refused: ${answer.error?.message}`);
     return new ScriptedStore(world, clusterId, answer.storeId);
   }
@@ -121,9 +122,11 @@ export class ScriptedStore {
         return;
       }
       case 'changeReplicas':
-        return this.change(command.value);
+        this.change(command.value);
+        return;
       case 'splitShard':
-        return this.split(command.value);
+        this.split(command.value);
+        return;
       case 'destroyReplica':
       case undefined:
         return;
