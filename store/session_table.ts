@@ -10,11 +10,14 @@ import { sessionSequencesMax, shardSessionsMax } from './limits.js';
  *
  *   floor        every sequence below it has been answered or forgotten
  *   applied      sequences at or above the floor that took effect
+ *   refused      sequences at or above the floor whose compare-and-swap failed
  *
- * A retry that the table cannot judge (below the floor, or of a session that may have been dropped) is
- * `expired`: the write may have been applied already. Only a write's first attempt is taken on trust.
+ * A write below the floor is `expired`: its client has an answer or has given up, so this is a late attempt, which
+ * must not undo what came after. So is a retry of a session that may have been dropped: it may have been
+ * applied already. A failed compare-and-swap is remembered because an attempt that was overtaken by
+ * another one must not swap after the client was told that it did not.
  */
-export type Verdict = 'apply' | 'duplicate' | 'expired';
+export type Verdict = 'apply' | 'duplicate' | 'refused' | 'expired';
 
 /** Row id of the mark that sessions of this shard have been dropped. No client session has id 0. */
 export const evictionMarkId = 0;
@@ -23,6 +26,8 @@ interface Session {
   floor: number;
   /** Ascending, each at or above the floor. */
   readonly applied: number[];
+  /** Ascending, each at or above the floor. */
+  readonly refused: number[];
   lastIndex: number;
 }
 
@@ -62,6 +67,7 @@ export class SessionTable {
         table.sessions.set(sessionId, {
           floor: record.ackedBelow,
           applied: [...record.applied],
+          refused: [...record.refused],
           lastIndex: record.lastIndex,
         });
     }
@@ -86,16 +92,23 @@ export class SessionTable {
     if (sessionId === 0) return 'apply';
     const session = this.sessions.get(sessionId);
     if (session === undefined) return retry && this.evictedAt > 0 ? 'expired' : 'apply';
-    if (sequence < session.floor) return retry ? 'expired' : 'apply';
-    return find(session.applied, sequence).found ? 'duplicate' : 'apply';
+    if (sequence < session.floor) return 'expired';
+    if (find(session.applied, sequence).found) return 'duplicate';
+    return find(session.refused, sequence).found ? 'refused' : 'apply';
   }
 
-  /** Notes that a write took effect at a log index. */
-  record(sessionId: number, sequence: number, ackedBelow: number, index: number): void {
+  /** Notes what a write came to at a log index: it took effect, or its compare-and-swap failed. */
+  record(
+    sessionId: number,
+    sequence: number,
+    ackedBelow: number,
+    index: number,
+    outcome: 'applied' | 'refused' = 'applied',
+  ): void {
     if (sessionId === 0) return;
     let session = this.sessions.get(sessionId);
     if (session === undefined) {
-      session = { floor: 0, applied: [], lastIndex: index };
+      session = { floor: 0, applied: [], refused: [], lastIndex: index };
     } else {
       assert(index >= session.lastIndex, 'log indexes of one shard do not go back');
       this.sessions.delete(sessionId);
@@ -103,12 +116,13 @@ export class SessionTable {
     this.sessions.set(sessionId, session);
     session.lastIndex = index;
     raiseFloor(session, ackedBelow);
+    const list = session[outcome];
     if (sequence >= session.floor) {
-      const place = find(session.applied, sequence);
-      if (!place.found) session.applied.splice(place.at, 0, sequence);
+      const place = find(list, sequence);
+      if (!place.found) list.splice(place.at, 0, sequence);
     }
-    const surplus = session.applied.length - this.limits.sequences;
-    if (surplus > 0) raiseFloor(session, (session.applied[surplus - 1] ?? 0) + 1);
+    const surplus = list.length - this.limits.sequences;
+    if (surplus > 0) raiseFloor(session, (list[surplus - 1] ?? 0) + 1);
     this.dirty.add(sessionId);
     if (this.sessions.size > this.limits.sessions) this.evict(index);
   }
@@ -123,12 +137,13 @@ export class SessionTable {
 
   /** Every row. */
   *rows(): IterableIterator<[sessionId: number, record: SessionRecord]> {
-    if (this.evictedAt > 0) yield [evictionMarkId, { ackedBelow: 0, applied: [], lastIndex: this.evictedAt }];
+    if (this.evictedAt > 0)
+      yield [evictionMarkId, { ackedBelow: 0, applied: [], refused: [], lastIndex: this.evictedAt }];
     for (const [sessionId, session] of this.sessions) yield [sessionId, recordOf(session)];
   }
 
   private recordOf(sessionId: number): SessionRecord | null {
-    if (sessionId === evictionMarkId) return { ackedBelow: 0, applied: [], lastIndex: this.evictedAt };
+    if (sessionId === evictionMarkId) return { ackedBelow: 0, applied: [], refused: [], lastIndex: this.evictedAt };
     const session = this.sessions.get(sessionId);
     return session === undefined ? null : recordOf(session);
   }
@@ -150,14 +165,17 @@ export class SessionTable {
 }
 
 function recordOf(session: Session): SessionRecord {
-  return { ackedBelow: session.floor, applied: session.applied, lastIndex: session.lastIndex };
+  const { floor, applied, refused, lastIndex } = session;
+  return { ackedBelow: floor, applied, refused, lastIndex };
 }
 
 function raiseFloor(session: Session, floor: number): void {
   if (floor <= session.floor) return;
   session.floor = floor;
-  const kept = find(session.applied, floor).at;
-  if (kept > 0) session.applied.splice(0, kept);
+  for (const list of [session.applied, session.refused]) {
+    const kept = find(list, floor).at;
+    if (kept > 0) list.splice(0, kept);
+  }
 }
 
 /** Place of a number in an ascending list. Most numbers are new and largest, so the end is tried first. */

@@ -89,7 +89,6 @@ export class ShardStateMachine implements StateMachine {
   private keys: ShardKeys;
   private sessions: SessionTable;
   private recordWriter: ReplicaRecordWriter;
-  private stores: Map<number, number>;
   private appliedIndex: number;
   private appliedTerm: number;
   /** Entries that keysToRead() has decoded and apply() has not met yet, in log order. */
@@ -103,7 +102,6 @@ export class ShardStateMachine implements StateMachine {
     this.keys = new ShardKeys(state.shard);
     this.sessions = state.sessions;
     this.recordWriter = new ReplicaRecordWriter(state.replicaId, state.shard);
-    this.stores = storesOf(state.shard);
     this.appliedIndex = state.applied.index;
     this.appliedTerm = state.applied.term;
   }
@@ -174,7 +172,7 @@ export class ShardStateMachine implements StateMachine {
     this.moveTo(index, term);
     if (change === null) return { kind: 'refused', reason: 'epoch' };
     const added = new Map(decodeContext(change.context)?.replicas.map((r) => [r.replicaId, r.storeId]) ?? []);
-    const replicas = replicasOf(confState, (id) => this.stores.get(id) ?? added.get(id) ?? 0);
+    const replicas = replicasOf(confState, (id) => added.get(id) ?? this.hostOf(id));
     const { confVer, version } = epochOf(this.current);
     this.setShard({ ...this.current, replicas, epoch: { confVer: confVer + 1, version } });
     if (!replicas.some((r) => r.replicaId === this.replicaId)) this.remove(ctx);
@@ -194,7 +192,9 @@ export class ShardStateMachine implements StateMachine {
   }
 
   hostOf(replicaId: number): number {
-    return this.stores.get(replicaId) ?? 0;
+    // A handful of replicas: looking through them costs less than a map, in time and in memory.
+    for (const replica of this.current.replicas) if (replica.replicaId === replicaId) return replica.storeId;
+    return 0;
   }
 
   openSnapshot(): Promise<StateSnapshot> {
@@ -251,7 +251,6 @@ export class ShardStateMachine implements StateMachine {
     this.current = shard;
     this.keys = new ShardKeys(shard);
     this.recordWriter = new ReplicaRecordWriter(this.replicaId, shard);
-    this.stores = storesOf(shard);
   }
 
   private takeDecoded(commands: readonly Command[]): readonly (WriteCommand | null)[] {
@@ -271,16 +270,16 @@ export class ShardStateMachine implements StateMachine {
       if (!this.keys.contains(engineKey)) return { kind: 'keyNotInShard', key };
       keys.push(engineKey);
     }
-    switch (this.sessions.judge(sessionId, sequence, write.retry)) {
-      case 'duplicate':
-        return written;
-      case 'expired':
-        return { kind: 'sessionExpired', sessionId };
-      case 'apply':
-        break;
-    }
+    const verdict = this.sessions.judge(sessionId, sequence, write.retry);
+    if (verdict === 'duplicate') return written;
+    if (verdict === 'expired') return { kind: 'sessionExpired', sessionId };
     const failure = failedSwap(write, keys, ctx);
-    if (failure !== null) return failure;
+    if (failure !== null) {
+      this.sessions.record(sessionId, sequence, write.ackedBelow, index, 'refused');
+      return failure;
+    }
+    // An earlier attempt failed, and its client may know: this one must not succeed.
+    if (verdict === 'refused') return { kind: 'sessionExpired', sessionId };
     mutations.forEach((mutation, at) => {
       const key = keys[at];
       assert(key !== undefined, 'every mutation has its key');
@@ -343,10 +342,6 @@ export function dropReplica(batch: ApplyContext['batch'], shard: Shard, replicaI
   const sessions = sessionRange(shard.shardId);
   batch.deleteRange(sessions.start, sessions.end);
   batch.put(replicaKey(shard.shardId), encodeReplicaRecord({ replicaId, state: ReplicaState.TOMBSTONE, shard }));
-}
-
-function storesOf(shard: Shard): Map<number, number> {
-  return new Map(shard.replicas.map((r) => [r.replicaId, r.storeId]));
 }
 
 /** The outcome of the first swap that does not find what it expects; null when all do. */

@@ -35,13 +35,16 @@ t.test('a recorded sequence is a duplicate, whether it says that it is a retry o
   t.equal(table.judge(8, 3, true), 'apply');
 });
 
-t.test('a retry below what the client has seen answered has expired, a first attempt there is applied', async (t) => {
-  const table = new SessionTable();
-  table.record(7, 9, 5, 10);
-  t.equal(table.judge(7, 4, true), 'expired');
-  t.equal(table.judge(7, 4, false), 'apply');
-  t.equal(table.judge(7, 5, true), 'apply');
-});
+t.test(
+  'whatever comes below what the client has seen answered has expired: a late attempt must not undo what came after',
+  async (t) => {
+    const table = new SessionTable();
+    table.record(7, 9, 5, 10);
+    t.equal(table.judge(7, 4, true), 'expired');
+    t.equal(table.judge(7, 4, false), 'expired');
+    t.equal(table.judge(7, 5, true), 'apply');
+  },
+);
 
 t.test('past the limit of sequences the floor rises over the lowest ones', async (t) => {
   const table = new SessionTable(small);
@@ -180,4 +183,15 @@ t.test("a split's copy begins with the new shard's log: it judges as before and 
       [9, 6],
     ],
   );
+});
+
+t.test('a failed compare-and-swap is remembered until the client has its answer', async (t) => {
+  const table = new SessionTable();
+  table.record(7, 4, 0, 10, 'refused');
+  t.equal(table.judge(7, 4, false), 'refused');
+  t.equal(table.judge(7, 4, true), 'refused');
+  const again = SessionTable.load([...table.rows()]);
+  t.equal(again.judge(7, 4, true), 'refused', 'a restarted replica remembers it too');
+  table.record(7, 6, 5, 11);
+  t.equal(table.judge(7, 4, false), 'expired');
 });

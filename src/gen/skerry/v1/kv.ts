@@ -272,6 +272,8 @@ export interface SessionRecord {
   applied: number[];
   /** Log index of the last use; the least recently used session is dropped when there are too many. */
   lastIndex: number;
+  /** Sequences at or above acked_below whose compare-and-swap failed, ascending. */
+  refused: number[];
 }
 
 /** BatchWriteRequest applies mutations to one shard atomically. */
@@ -2228,7 +2230,7 @@ export const ReplicaRecord: MessageFns<ReplicaRecord> = {
 };
 
 function createBaseSessionRecord(): SessionRecord {
-  return { ackedBelow: 0, applied: [], lastIndex: 0 };
+  return { ackedBelow: 0, applied: [], lastIndex: 0, refused: [] };
 }
 
 export const SessionRecord: MessageFns<SessionRecord> = {
@@ -2245,6 +2247,13 @@ export const SessionRecord: MessageFns<SessionRecord> = {
     }
     if (message.lastIndex !== 0) {
       writer.uint32(24).uint64(message.lastIndex);
+    }
+    if (message.refused.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.refused) {
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -2296,6 +2305,24 @@ export const SessionRecord: MessageFns<SessionRecord> = {
             message.lastIndex = longToNumber(reader.uint64());
             continue;
           }
+          case 4: {
+            if (tag === 32) {
+              message.refused.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.refused.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2316,6 +2343,7 @@ export const SessionRecord: MessageFns<SessionRecord> = {
     message.ackedBelow = object.ackedBelow ?? 0;
     message.applied = object.applied?.map((e) => e) || [];
     message.lastIndex = object.lastIndex ?? 0;
+    message.refused = object.refused?.map((e) => e) || [];
     return message;
   },
 };
