@@ -69,17 +69,18 @@ export function fillWindow(core: Core, peer: Progress): void {
 }
 
 /**
- * A heartbeat to everyone else. Each carries no more commit than what its receiver is known to have, and the latest read
- * round while somebody waits for an answer to it.
+ * A heartbeat to everyone else, with no more commit than what its receiver is known to have. It starts a read round when
+ * somebody waits for one or a lease is to be renewed: each time a new one, since members that joined meanwhile count for new rounds only.
  */
 export function broadcastHeartbeat(core: Core, leadership: Leadership): void {
   const { reads, peers } = leadership;
   const leaseBased = core.config.readOnlyOption === 'leaseBased';
-  if (leaseBased) {
+  let context = 0;
+  if (leaseBased || reads.hasWaiting) {
     reads.start(core.ticks);
     if (leadership.ownTermCommitted) reads.enlist(core.log.commit);
+    context = reads.round;
   }
-  const context = leaseBased || reads.hasWaiting ? reads.round : 0;
   for (const peer of peers.all) {
     if (peer.id === core.id) continue;
     const m = core.message(MsgType.MsgHeartbeat, peer.id);

@@ -1,8 +1,9 @@
 import t from 'tap';
 import { leaseMarginTicks, pendingReadsMax, roundsPerTickMax } from '../../src/raft/limits.js';
 import { MsgType } from '../../src/raft/message.js';
+import type { Message } from '../../src/raft/message.js';
 import { ReadRounds } from '../../src/raft/read_rounds.js';
-import { electionTick, Group, heartbeatTick, message, voters, without } from './group.js';
+import { changeOf, electionTick, Group, heartbeatTick, message, voters, without } from './group.js';
 import type { Peer } from './group.js';
 
 /* Raft §8, thesis §6.4: linearizable reads, by rounds of heartbeats or by lease. */
@@ -327,6 +328,28 @@ void t.test('rounds count only for whom they were sent to', (t) => {
   leader.node.step(message(MsgType.MsgHeartbeatResp, 2, 1, { term: 1, context: Number.MAX_SAFE_INTEGER }));
   leader.handleReadys();
   t.strictSame(answers(leader), [], 'a round that was never sent');
+  t.end();
+});
+
+void t.test('a round that an earlier replica of the same id answered does not count for the new one', (t) => {
+  const group = new Group(3);
+  const leader = group.elect(1);
+  leader.node.readIndex(1);
+  leader.handleReadys();
+  const sent = leader.outgoing.splice(0).find((m) => m.to === 3 && m.type === MsgType.MsgHeartbeat);
+  const noHeartbeats = (m: Message): boolean => m.type !== MsgType.MsgHeartbeat;
+  leader.node.proposeConfChange(changeOf([['remove', 3]]));
+  group.settle(noHeartbeats);
+  leader.node.proposeConfChange(changeOf([['add', 3]]));
+  group.settle(noHeartbeats);
+  t.strictSame(leader.node.confState.voters, [1, 2, 3]);
+  leader.node.step(message(MsgType.MsgHeartbeatResp, 3, 1, { term: 1, context: sent?.context ?? 0 }));
+  leader.handleReadys();
+  t.strictSame(answers(leader), []);
+  leader.outgoing.length = 0;
+  leader.tick(heartbeatTick);
+  group.settle(without(2));
+  t.equal(answers(leader).length, 1, 'its answer to the next round does');
   t.end();
 });
 
