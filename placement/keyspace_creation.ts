@@ -3,7 +3,7 @@ import { hashShardsDefault, hashShardsMax, keyBytesMax, keyspaceNameBytesMax } f
 import type { TypedError } from '../src/base/wire_errors.js';
 import { failedPrecondition, invalidArgument, placementUnavailable, serverIsBusy } from '../src/base/wire_errors.js';
 import type { CreateKeyspaceRequest } from '../src/gen/skerry/v1/admin.js';
-import { Partitioning } from '../src/gen/skerry/v1/meta.js';
+import { Partitioning, StoreState } from '../src/gen/skerry/v1/meta.js';
 import { placeInitially } from './initial_placement.js';
 import { distinctHosts } from './isolation.js';
 import type { LeaderWork } from './leader_work.js';
@@ -153,7 +153,9 @@ async function waitForStores(
 ): Promise<void> {
   const up = (): StoreRecord[] => [...member.state.stores()].filter((store) => store.state === 'up');
   const ready = (): StoreRecord[] => up().filter((store) => work.view.acceptsReplicas(store));
-  const settled = (): boolean => ready().length === up().length && work.view.isSettled();
+  // A store that is known to be silent is not waited for.
+  const settled = (): boolean =>
+    up().every((s) => work.view.isConnected(s.storeId) || work.view.storeState(s) !== StoreState.UP);
   await member.waiters.wait(() => settled() || member.leading !== work, timeoutMs);
   if (distinctHosts(ready()) < replicaCount) throw new WireFault(tooFewStores(ready(), replicaCount));
 }

@@ -1,6 +1,6 @@
 import type { StoreCommand } from '../src/gen/skerry/v1/placement.js';
 import type { ClusterView } from './cluster_view.js';
-import { createResendMs, shardsPerCreateMax } from './limits.js';
+import { createQuietMs, createResendMs, shardsPerCreateMax } from './limits.js';
 import type { KeyspaceRecord, ShardRecord } from './state/records.js';
 
 interface Creation {
@@ -8,6 +8,8 @@ interface Creation {
   readonly waiting: Set<number>;
   /** When its shards were last named to the stores, or a leader came forth. */
   progressAtMs: number;
+  /** When it began, or a leader came forth. */
+  movedAtMs: number;
 }
 
 export interface KeyspaceProgressOptions {
@@ -44,7 +46,7 @@ export class KeyspaceProgress {
       waiting.add(shard.shardId);
       shards.push(shard);
     }
-    this.creations.set(keyspace.keyspaceId, { waiting, progressAtMs: view.nowMs });
+    this.creations.set(keyspace.keyspaceId, { waiting, progressAtMs: view.nowMs, movedAtMs: view.nowMs });
     this.announce(shards, null);
     this.completeIfDone(keyspace.keyspaceId);
   }
@@ -53,6 +55,7 @@ export class KeyspaceProgress {
     for (const [keyspaceId, creation] of this.creations) {
       if (!creation.waiting.delete(shardId)) continue;
       creation.progressAtMs = this.options.view.nowMs;
+      creation.movedAtMs = this.options.view.nowMs;
       this.completeIfDone(keyspaceId);
     }
   }
@@ -64,6 +67,13 @@ export class KeyspaceProgress {
       const shards = [...state.shardsIn(keyspaceId, none, none)].filter((shard) => !held.has(shard.shardId));
       this.announce(shards, storeId);
     }
+  }
+
+  /** Leaders are just coming forth one by one: how they are spread says nothing yet. */
+  get isMoving(): boolean {
+    const { nowMs } = this.options.view;
+    for (const creation of this.creations.values()) if (nowMs - creation.movedAtMs < createQuietMs) return true;
+    return false;
   }
 
   tick(): void {

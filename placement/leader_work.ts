@@ -70,7 +70,7 @@ export class LeaderWork {
       ids: this.ids,
       limits: settings.limits,
       logger,
-      mayBalance: settings.mayBalance,
+      mayBalance: () => settings.mayBalance() && !this.keyspaces.isMoving,
       send: (storeId, command) => this.sessions.send(storeId, command),
       finished: (operator) => this.operatorFinished(operator),
     });

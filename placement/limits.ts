@@ -55,6 +55,8 @@ export const commandsPerFrameMax = 256;
 export const shardsPerCreateMax = 256;
 /** Shards whose creation is still unconfirmed are named to their stores again after this time. */
 export const createResendMs = 2_000;
+/** Balance rests while shards are being created, until nothing came of it for this long. */
+export const createQuietMs = 5_000;
 
 /** Finished operators that are kept for people to look at. */
 export const operatorHistoryMax = 512;
@@ -70,8 +72,12 @@ export const stepTimeoutMsCopy = 15 * 60_000;
 export const movedShardRestMs = 5 * 60_000;
 /** A shard whose leader was just moved by the leader scheduler is left alone this long. */
 export const transferredShardRestMs = 10_000;
-/** Shards that one tick examines at most: keeps a tick far below 50 ms. */
+/** Shards that one tick examines at most because something happened to them: keeps a tick far below 50 ms. */
 export const checksPerTickMax = 4_096;
+/** Shards that one tick examines in turn, though nothing happened: a pass over 16,384 shards takes 8 seconds. */
+export const patrolPerTickMax = 512;
+/** Shards whose repair waits for a limit that one tick tries again: more than any limit lets start at once. */
+export const retriesPerTickMax = 256;
 /** Operators that one round of a scheduler makes at most. */
 export const operatorsPerRoundMax = 256;
 

@@ -2,7 +2,7 @@ import type { Logger } from '../src/base/logger.js';
 import type { StoreCommand } from '../src/gen/skerry/v1/placement.js';
 import { checkShard } from './checkers/check_shard.js';
 import type { ClusterView } from './cluster_view.js';
-import { checksPerTickMax } from './limits.js';
+import { checksPerTickMax, patrolPerTickMax, retriesPerTickMax } from './limits.js';
 import type { MoveLimits } from './move_limits.js';
 import { limitReached } from './move_limits.js';
 import { OperatorController } from './operators/controller.js';
@@ -45,6 +45,8 @@ export class Planner {
   private readonly options: PlannerOptions;
   private readonly toCheck = new Set<number>();
   private patrol: IterableIterator<{ readonly shardId: number }> | null = null;
+  /** Shards whose repair waits for a limit. */
+  private readonly waiting = new Set<number>();
   private readonly blockedReasons = new Map<number, string>();
   private readonly downStores = new Set<number>();
 
@@ -85,6 +87,7 @@ export class Planner {
 
   shardGone(shardId: number): void {
     this.toCheck.delete(shardId);
+    this.waiting.delete(shardId);
     this.blockedReasons.delete(shardId);
   }
 
@@ -94,6 +97,7 @@ export class Planner {
     this.controller.tick();
     if (!view.isSettled()) return;
     this.noticeDownStores();
+    this.takeWaiting();
     this.fillFromPatrol();
     const loads = storeLoads(view, this.table);
     let left = checksPerTickMax;
@@ -135,7 +139,7 @@ export class Planner {
     if (result.kind === 'sound') return;
     const limit = limitReached(result.plan, loads, limits);
     if (limit !== null) {
-      // The patrol comes back to it; what is in flight will have arrived by then.
+      this.waiting.add(shardId);
       this.blockedReasons.set(shardId, `${result.plan.reason}; waiting for ${limit}`);
       return;
     }
@@ -157,9 +161,19 @@ export class Planner {
     }
   }
 
+  /** Those that wait longest first: a Set keeps the order in which they came. */
+  private takeWaiting(): void {
+    let left = retriesPerTickMax;
+    for (const shardId of this.waiting) {
+      if (left-- === 0) break;
+      this.waiting.delete(shardId);
+      this.toCheck.add(shardId);
+    }
+  }
+
   private fillFromPatrol(): void {
     const { state } = this.options.view;
-    let left = checksPerTickMax - this.toCheck.size;
+    let left = Math.min(patrolPerTickMax, checksPerTickMax - this.toCheck.size);
     if (left > 0) this.patrol ??= state.shards();
     while (left > 0 && this.patrol !== null) {
       const next = this.patrol.next();

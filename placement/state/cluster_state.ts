@@ -5,11 +5,13 @@ import {
   alreadyExists,
   failedPrecondition,
   keyspaceNotFound,
+  serverIsBusy,
   shardNotFound,
   storeNotFound,
 } from '../../src/base/wire_errors.js';
 import type { Shard } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
+import { storesMax } from '../limits.js';
 import type { CommandOutcome, PlacementCommand, ShardPlan } from './commands.js';
 import { RangeIndex } from './range_index.js';
 import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
@@ -47,6 +49,7 @@ export class ClusterState {
   private meta: MetaRecord = { clusterId: 0, nextId: 1, nextStoreId: 1, nextKeyspaceId: 1 };
   private readonly storesById = new Map<number, StoreRecord>();
   private readonly storeIdByDirectory = new Map<string, number>();
+  private readonly storeIdByAddress = new Map<string, number>();
   private readonly keyspacesById = new Map<number, KeyspaceRecord>();
   private readonly keyspaceIdByName = new Map<string, number>();
   private readonly shardsById = new Map<number, ShardRecord>();
@@ -187,11 +190,13 @@ export class ClusterState {
       const message = `store ${before.storeId} is registered with another data directory`;
       return refuse(failedPrecondition('DIRECTORY_MISMATCH', message));
     }
-    for (const other of this.storesById.values()) {
-      if (other.address === command.address && other.storeId !== before?.storeId && other.state !== 'tombstone') {
-        // A store that moved to another port leaves its old address behind until it registers again: the newcomer wins.
-        this.putStore({ ...other, address: '' });
-      }
+    if (before === undefined && this.storesById.size >= storesMax) {
+      return refuse(serverIsBusy('placement.stores', 60_000));
+    }
+    const other = this.storesById.get(this.storeIdByAddress.get(command.address) ?? 0);
+    if (other !== undefined && other.storeId !== before?.storeId) {
+      // A store that moved to another port leaves its old address behind until it registers again: the newcomer wins.
+      this.putStore({ ...other, address: '' });
     }
     const storeId = before?.storeId ?? this.meta.nextStoreId;
     if (before === undefined) this.setMeta({ nextStoreId: storeId + 1 });
@@ -345,6 +350,11 @@ export class ClusterState {
   }
 
   restoreStore(store: StoreRecord): void {
+    const before = this.storesById.get(store.storeId);
+    if (before !== undefined && this.storeIdByAddress.get(before.address) === store.storeId) {
+      this.storeIdByAddress.delete(before.address);
+    }
+    if (store.address !== '') this.storeIdByAddress.set(store.address, store.storeId);
     this.storesById.set(store.storeId, store);
     this.storeIdByDirectory.set(store.directoryId, store.storeId);
   }

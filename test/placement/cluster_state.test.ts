@@ -2,6 +2,7 @@ import t from 'tap';
 import type { Shard } from '../../src/gen/skerry/v1/meta.js';
 import { Partitioning, ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
+import { storesMax } from '../../placement/limits.js';
 import { ClusterState } from '../../placement/state/cluster_state.js';
 import { decodeCommand, encodeCommand } from '../../placement/state/command_codec.js';
 import type { CommandOutcome, PlacementCommand } from '../../placement/state/commands.js';
@@ -75,6 +76,13 @@ t.test('a store keeps its id by its directory, and a newcomer takes an address o
   t.equal(state.store(2)?.address, '', 'the address has one owner');
   t.equal(refusal(state.apply(registration('d1', { storeId: 2 }))), 'DIRECTORY_MISMATCH');
   t.equal(refusal(state.apply(registration('d9', { storeId: 9 }))), 'storeNotFound');
+});
+
+t.test('stores past the limit are refused', async (t) => {
+  const state = new ClusterState();
+  for (let i = 0; i < storesMax; i++) ok(state.apply(registration(`d${i}`)));
+  t.equal(refusal(state.apply(registration('one-more'))), 'serverIsBusy');
+  t.equal(ok(state.apply(registration('d7'))), 8, 'known ones come back');
 });
 
 t.test('a store becomes a tombstone only when it is drained and empty, and stays one', async (t) => {

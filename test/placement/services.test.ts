@@ -438,6 +438,52 @@ t.test('a silent store is disconnected, then down, and the status says so', asyn
   );
 });
 
+t.test('a store that was drained and stopped becomes a tombstone, and its directory is refused', async (t) => {
+  const { member, clusterId, stores } = await stage(t, 4, { storeDisconnectMs: 200, storeDownMs: 400 });
+  await call(member.admin, AdminService.createKeyspace, wish(clusterId, 'left', 4));
+  const drained = await call(member.admin, AdminService.drainStore, { clusterId, storeId: 4, cancel: false });
+  t.equal(drained.store?.state, StoreState.DRAINING);
+  const storeFour = async () => (await call(member.admin, AdminService.listStores, { clusterId })).stores[3];
+  await until('it is empty', async () => (await storeFour())?.replicaCount === 0);
+  stores[3]?.disconnect();
+  await until('it is buried', async () => (await storeFour())?.state === StoreState.TOMBSTONE);
+  const request = {
+    clusterId,
+    storeId: 0,
+    address: 'x:1',
+    labels: [],
+    version: '',
+    engine: '',
+    directoryId: 'store-4',
+  };
+  const again = await call(member.placement, PlacementService.registerStore, request);
+  t.equal(reasonOf(again.error), 'failedPrecondition STORE_TOMBSTONE');
+  const back = await call(member.admin, AdminService.drainStore, { clusterId, storeId: 4, cancel: true });
+  t.equal(reasonOf(back.error), 'failedPrecondition STORE_TOMBSTONE');
+});
+
+t.test('a keyspace of 16,384 shards is created, listed and watched', async (t) => {
+  const { member, clusterId } = await stage(t, 3);
+  const created = await call(member.admin, AdminService.createKeyspace, wish(clusterId, 'large', 16_384), 120_000);
+  t.equal(created.error, undefined);
+  t.equal(created.keyspace?.state, KeyspaceState.READY);
+  const listing = { clusterId, keyspace: 'large', storeId: 0, afterShardId: 0, limit: 16_384 };
+  const { shards, more } = await call(member.admin, AdminService.listShards, listing);
+  t.equal(shards.length, 16_384);
+  t.equal(more, false);
+  const led = [1, 2, 3].map((id) => shards.filter((s) => s.route?.leaderStoreId === id).length);
+  t.ok(Math.max(...led) - Math.min(...led) <= 1, led.join(' '));
+});
+
+t.test('figures are served for Prometheus', async (t) => {
+  const { member } = await stage(t, 2);
+  const response = await fetch(`http://${member.server.metricsAddress}/metrics`);
+  const text = await response.text();
+  t.match(text, /^skerry_placement_is_leader 1$/m);
+  t.match(text, /^skerry_placement_stores 2$/m);
+  t.equal((await fetch(`http://${member.server.metricsAddress}/other`)).status, 404);
+});
+
 t.test('everything is there after a restart', async (t) => {
   const dataDir = freshDirectory();
   const first = await startMember(dataDir);
