@@ -1,6 +1,6 @@
 import { ReplicaRecord, ReplicaState, SessionRecord } from '../src/gen/skerry/v1/kv.js';
 import type { Shard } from '../src/gen/skerry/v1/meta.js';
-import { numberFieldSize, varintSize, Writer } from '../src/wire/writer.js';
+import { bytesFieldSize, numberFieldSize, varintSize, Writer } from '../src/wire/writer.js';
 
 /**
  * Rows of the engine that are the store's own: a replica's record and a session's. Both are written
@@ -55,24 +55,41 @@ export function decodeReplicaRecord(bytes: Buffer): ReplicaRecord {
 }
 
 const ackedBelowTag = (1 << 3) | 0;
-const appliedTag = (2 << 3) | 2;
+const sequencesAppliedTag = (2 << 3) | 2;
 const lastIndexTag = (3 << 3) | 0;
+const sequencesRefusedTag = (4 << 3) | 2;
 
 export function encodeSessionRecord(record: SessionRecord): Buffer {
-  let packed = 0;
-  for (const sequence of record.applied) packed += varintSize(sequence);
+  const { ackedBelow, applied, lastIndex, refused } = record;
+  const appliedBytes = packedBytes(applied);
+  const refusedBytes = packedBytes(refused);
   const writer = new Writer(
-    numberFieldSize(record.ackedBelow) +
-      (packed === 0 ? 0 : 1 + varintSize(packed) + packed) +
-      numberFieldSize(record.lastIndex),
+    numberFieldSize(ackedBelow) +
+      packedFieldSize(appliedBytes) +
+      numberFieldSize(lastIndex) +
+      packedFieldSize(refusedBytes),
   );
-  writer.numberField(ackedBelowTag, record.ackedBelow);
-  if (packed > 0) {
-    writer.messageHead(appliedTag, packed);
-    for (const sequence of record.applied) writer.varint(sequence);
-  }
-  writer.numberField(lastIndexTag, record.lastIndex);
+  writer.numberField(ackedBelowTag, ackedBelow);
+  writePacked(writer, sequencesAppliedTag, applied, appliedBytes);
+  writer.numberField(lastIndexTag, lastIndex);
+  writePacked(writer, sequencesRefusedTag, refused, refusedBytes);
   return writer.finish();
+}
+
+function packedBytes(numbers: readonly number[]): number {
+  let bytes = 0;
+  for (const number of numbers) bytes += varintSize(number);
+  return bytes;
+}
+
+function packedFieldSize(bytes: number): number {
+  return bytes === 0 ? 0 : bytesFieldSize(bytes);
+}
+
+function writePacked(writer: Writer, tag: number, numbers: readonly number[], bytes: number): void {
+  if (bytes === 0) return;
+  writer.messageHead(tag, bytes);
+  for (const number of numbers) writer.varint(number);
 }
 
 export function decodeSessionRecord(bytes: Buffer): SessionRecord {

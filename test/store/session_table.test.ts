@@ -102,6 +102,8 @@ interface Step {
   readonly sequence: number;
   readonly acked: number;
   readonly retry: boolean;
+  /** Its compare-and-swap finds something else. */
+  readonly fails: boolean;
 }
 
 const steps = fc.array(
@@ -110,14 +112,16 @@ const steps = fc.array(
     sequence: fc.integer({ min: 1, max: 12 }),
     acked: fc.integer({ min: 0, max: 8 }),
     retry: fc.boolean(),
+    fails: fc.boolean(),
   }),
   { maxLength: 80 },
 );
 
 function applyStep(table: SessionTable, step: Step, index: number): string {
   const verdict = table.judge(step.sessionId, step.sequence, step.retry);
-  if (verdict === 'apply') table.record(step.sessionId, step.sequence, step.acked, index);
-  return verdict;
+  if (verdict !== 'apply') return verdict;
+  table.record(step.sessionId, step.sequence, step.acked, index, step.fails ? 'refused' : 'applied');
+  return step.fails ? 'failed' : 'apply';
 }
 
 t.test('a table loaded from its rows judges as the one in memory, at any point', async () => {
@@ -163,7 +167,10 @@ t.test('the table stays within its limits', async () => {
       script.forEach((step, at) => applyStep(table, step, at + 1));
       const rows = [...table.rows()].filter(([id]) => id !== 0);
       if (rows.length > small.sessions) throw new Error('too many sessions');
-      if (rows.some(([, record]) => record.applied.length > small.sequences)) throw new Error('too many sequences');
+      const tooLong = rows.some(
+        ([, record]) => Math.max(record.applied.length, record.refused.length) > small.sequences,
+      );
+      if (tooLong) throw new Error('too many sequences');
     }),
   );
 });
