@@ -40,6 +40,7 @@ const noGlobals = [
 function wall(folder, forbidden) {
   return {
     files: [`${folder}/**/*.ts`],
+    ignores: boundaryFiles,
     rules: {
       'no-restricted-imports': [
         'error',
@@ -71,7 +72,7 @@ export default tseslint.config(
       ],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
-      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/no-invalid-void-type': 'off',
       '@typescript-eslint/unified-signatures': 'off',

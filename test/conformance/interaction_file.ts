@@ -1,7 +1,6 @@
 import { ConfChangeTransition } from '../../src/raft/conf_change.js';
 import { isVoter, normalConfState } from '../../src/raft/conf_state.js';
 import { emptyBuffer, MsgType } from '../../src/raft/message.js';
-import type { MsgTypeName } from '../../src/raft/message.js';
 import type { ProposeResult } from '../../src/raft/ready.js';
 import { Cluster } from './cluster.js';
 import { parseOperations } from './operations.js';
@@ -173,9 +172,11 @@ function answer(result: ProposeResult): void {
   if (!result.ok) throw new CommandError('raft proposal dropped');
 }
 
+const messageTypes: ReadonlyMap<string, MsgType> = new Map(Object.entries(MsgType));
+
 function deliver(cluster: Cluster, d: Directive): void {
   const typeName = value(d, 'type');
-  const type = typeName === undefined ? null : MsgType[typeName as MsgTypeName];
+  const type = typeName === undefined ? null : messageTypes.get(typeName);
   if (type === undefined) throw new Error(`unknown message type ${String(typeName)}`);
   const handle = (a: Argument): number => {
     if (a.key === 'drop') return a.values.reduce((sum, id) => sum + cluster.deliver(Number(id), true, type), 0);

@@ -52,7 +52,7 @@ function runDirectives(path: string, directives: readonly Directive[], wanted: C
   return null;
 }
 
-function runnerOf(path: string, directives: readonly Directive[]): { run(d: Directive): string; pure: boolean } {
+function runnerOf(path: string, directives: readonly Directive[]): { run: (d: Directive) => string; pure: boolean } {
   const command = directives[0]?.command ?? '';
   const folder = basename(dirname(path));
   if (folder === 'quorum' || command === 'vote' || command === 'committed')
