@@ -1,4 +1,4 @@
-import { EntryType, MsgType, emptyBuffer, noEntries, noMessages } from '../raft/message.js';
+import { EntryType, MsgType, emptyBuffer, newMessage } from '../raft/message.js';
 import type { ConfState, Entry, Message, SnapshotMeta } from '../raft/message.js';
 import { assert } from '../base/assert.js';
 import type { Reader } from './reader.js';
@@ -101,22 +101,7 @@ export interface GroupMessage {
 
 /** Reads up to the reader's present end. */
 export function readRaftMessage(reader: Reader): GroupMessage {
-  const message: Message = {
-    type: MsgType.MsgHup,
-    to: 0,
-    from: 0,
-    term: 0,
-    logTerm: 0,
-    index: 0,
-    entries: noEntries,
-    commit: 0,
-    vote: 0,
-    reject: false,
-    rejectHint: 0,
-    context: 0,
-    snapshot: null,
-    responses: noMessages,
-  };
+  const message = newMessage(MsgType.MsgHup, 0, 0);
   let entries: Entry[] | null = null;
   let groupId = 0;
   let type = 0;
