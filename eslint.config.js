@@ -95,6 +95,10 @@ export default tseslint.config(
     ...up('raftlog', 'engine', 'transport', 'multiraft', 'client', 'cli', 'store', 'placement', 'gen', 'wire'),
   ]),
   wall('src/wire', [...io, ...up('raftlog', 'engine', 'transport', 'client', 'cli', 'store', 'placement')]),
+  wall('src/rpc', [
+    ...native,
+    ...up('raft', 'raftlog', 'engine', 'transport', 'multiraft', 'client', 'cli', 'store', 'placement', 'wire'),
+  ]),
   wall('src/raftlog', [
     '^@grpc/',
     ...native,
@@ -106,7 +110,11 @@ export default tseslint.config(
   ]),
   wall('src/transport', [...native, ...up('raftlog', 'engine', 'client', 'cli', 'store', 'placement')]),
   wall('src/multiraft', ['^@grpc/', ...native, ...up('client', 'cli', 'store', 'placement')]),
-  wall('src/client', [...native, ...up('raft', 'raftlog', 'engine', 'multiraft', 'cli', 'store', 'placement')]),
+  wall('src/client', [
+    '^@grpc/',
+    ...native,
+    ...up('raft', 'raftlog', 'engine', 'multiraft', 'cli', 'store', 'placement'),
+  ]),
   wall('src/cli', [...native, ...up('raft', 'engine', 'multiraft', 'placement/state')]),
   wall('store', ['^@nxtedition/rocksdb', ...up('client', 'cli', 'placement/state')]),
   wall('placement', ['^@nxtedition/rocksdb', ...up('client', 'cli', 'store')]),

@@ -1,7 +1,7 @@
-import type { ClientReadableStream } from '@grpc/grpc-js';
 import type { Logger } from '../src/base/logger.js';
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
 import type { WatchRoutesResponse } from '../src/gen/skerry/v1/placement.js';
+import type { RpcStream } from '../src/rpc/channel.js';
 import type { LeaderTable } from './leader_table.js';
 import { mirrorRetryMs } from './limits.js';
 import type { MemberLines } from './member_lines.js';
@@ -23,7 +23,7 @@ export interface LeaderMirrorOptions {
 export class LeaderMirror {
   private readonly options: LeaderMirrorOptions;
   private followed = 0;
-  private stream: ClientReadableStream<WatchRoutesResponse> | null = null;
+  private stream: RpcStream<never> | null = null;
   private retry: TimerHandle | null = null;
 
   constructor(options: LeaderMirrorOptions) {
@@ -54,28 +54,28 @@ export class LeaderMirror {
       this.subscribeLater();
       return;
     }
-    const stream = lines.watchRoutes(this.followed, { clusterId: id, keyspaceId: 0 });
+    const stream = lines.watchRoutes(
+      this.followed,
+      { clusterId: id, keyspaceId: 0 },
+      {
+        frame: (frame) => runtime.nextTurn(() => this.take(stream, frame)),
+        closed: (reason) => {
+          if (this.stream !== stream) return;
+          this.stream = null;
+          logger.debug({ reason, memberId: this.followed }, 'route mirror ended; subscribing again');
+          this.subscribeLater();
+        },
+      },
+    );
     this.stream = stream;
-    let ended = false;
-    const end = (error: Error | null): void => {
-      if (ended || this.stream !== stream) return;
-      ended = true;
-      this.stream = null;
-      logger.debug({ err: error, memberId: this.followed }, 'route mirror ended; subscribing again');
-      this.subscribeLater();
-    };
-    stream.on('data', (frame: WatchRoutesResponse) => {
-      if (this.stream === stream) runtime.nextTurn(() => this.take(frame));
-    });
-    stream.on('error', end);
-    stream.on('end', () => end(null));
   }
 
   private subscribeLater(): void {
     this.retry = this.options.runtime.after(mirrorRetryMs, () => this.subscribe());
   }
 
-  private take(frame: WatchRoutesResponse): void {
+  private take(stream: RpcStream<never>, frame: WatchRoutesResponse): void {
+    if (this.stream !== stream) return;
     for (const { shard, leaderReplicaId, leaderStoreId, term } of frame.routes) {
       if (shard === undefined || term === 0) continue;
       const changed = this.options.leaders.set(shard.shardId, { leaderReplicaId, leaderStoreId, term });

@@ -10,6 +10,7 @@ import { AdminService } from '../src/gen/skerry/v1/admin.js';
 import { PlacementService } from '../src/gen/skerry/v1/placement.js';
 import { NodeDisk } from '../src/raftlog/node_disk.js';
 import { openRaftLog } from '../src/raftlog/segmented_log.js';
+import { dialGrpc } from '../src/rpc/grpc_channel.js';
 import type { GrpcServer } from '../src/transport/grpc_server.js';
 import { startGrpcServer } from '../src/transport/grpc_server.js';
 import { GrpcTransport, raftTransportServiceName } from '../src/transport/grpc_transport.js';
@@ -43,6 +44,7 @@ export class PlacementServer {
   private engine: Engine | null = null;
   private grpc: GrpcServer | null = null;
   private metrics: MetricsServer | null = null;
+  private readonly runtime = nodeRuntime();
   private readonly lines: MemberLines;
   private boundAddress = '';
 
@@ -51,7 +53,7 @@ export class PlacementServer {
     const problems = configProblems(options.config);
     if (problems.length > 0) throw new ConfigError(problems);
     this.options = options;
-    this.lines = new MemberLines(options.config.members);
+    this.lines = new MemberLines(options.config.members, dialGrpc(this.runtime));
   }
 
   get memberId(): number {
@@ -84,7 +86,7 @@ export class PlacementServer {
   async start(): Promise<void> {
     const { config, logger, fatal } = this.options;
     const { memberId, members } = config;
-    const runtime = nodeRuntime();
+    const { runtime } = this;
     const directory = await prepareDataDirectory(config.dataDir, memberId);
     this.engine = await openRocksdbEngine({
       path: directory.enginePath,

@@ -10,6 +10,7 @@ import type { RegisterStoreResponse } from '../src/gen/skerry/v1/placement.js';
 import { NodeDisk } from '../src/raftlog/node_disk.js';
 import type { RaftLog } from '../src/raftlog/raft_log.js';
 import { openRaftLog } from '../src/raftlog/segmented_log.js';
+import { dialGrpc } from '../src/rpc/grpc_channel.js';
 import type { GrpcServer, GrpcService } from '../src/transport/grpc_server.js';
 import { AddressInUseError, startGrpcServer } from '../src/transport/grpc_server.js';
 import { GrpcTransport } from '../src/transport/grpc_transport.js';
@@ -18,7 +19,7 @@ import { kvGrpcService } from './kv_grpc.js';
 import { bindAttemptsMax, placementCallTimeoutMs } from './limits.js';
 import type { MetricsServer } from './metrics.js';
 import { startMetricsServer, storeMetrics } from './metrics.js';
-import { GrpcPlacementConnector } from './placement_grpc.js';
+import { RpcPlacementConnector } from './placement_rpc.js';
 import { PlacementMembers, PlacementRefusal } from './placement_members.js';
 import { Store } from './store.js';
 import type { StoreConfig } from './store_config.js';
@@ -42,7 +43,7 @@ export interface StoreServerOptions {
 export class StoreServer {
   private readonly options: StoreServerOptions;
   private readonly runtime: Runtime;
-  private readonly connector: GrpcPlacementConnector;
+  private readonly connector: RpcPlacementConnector;
   private readonly members: PlacementMembers;
   private directory: DataDirectory | null = null;
   private engine: Engine | null = null;
@@ -57,7 +58,7 @@ export class StoreServer {
   constructor(options: StoreServerOptions) {
     this.options = options;
     this.runtime = options.runtime ?? nodeRuntime();
-    this.connector = new GrpcPlacementConnector(this.runtime);
+    this.connector = new RpcPlacementConnector(dialGrpc(this.runtime));
     this.members = new PlacementMembers(options.config.placement, this.runtime);
   }
 

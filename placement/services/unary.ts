@@ -8,6 +8,7 @@ import {
   placementUnavailable,
 } from '../../src/base/wire_errors.js';
 import type { LeaderWork } from '../leader_work.js';
+import { RpcError } from '../../src/rpc/channel.js';
 import { leaderWaitMs, requestTimeoutMsDefault, requestTimeoutMsMax } from '../limits.js';
 import { forwardedKey } from '../member_lines.js';
 import type { PlacementMember } from '../placement_member.js';
@@ -78,7 +79,8 @@ async function forward<Q, A extends Reply>(
   try {
     return await member.options.lines.unary(member.leaderId(), method, request, ctx.remainingMs());
   } catch (error) {
-    if ((error as { code?: unknown }).code === status.DEADLINE_EXCEEDED) throw new WireFault(deadlineExceeded());
+    if (!(error instanceof RpcError)) throw error;
+    if (error.failure === 'deadline') throw new WireFault(deadlineExceeded());
     member.options.logger.debug({ err: error, leaderAddress }, 'could not pass a request on to the leader');
     throw new WireFault(placementUnavailable(leaderAddress));
   }

@@ -1,6 +1,8 @@
 import { must } from '../base/assert.js';
 import { nodeRuntime } from '../base/node_runtime.js';
 import type { Runtime } from '../base/runtime.js';
+import type { Dial, RpcMethod } from '../rpc/channel.js';
+import { dialGrpc } from '../rpc/grpc_channel.js';
 import type { GetClusterStatusResponse, Operator, ShardStatus } from '../gen/skerry/v1/admin.js';
 import { AdminService } from '../gen/skerry/v1/admin.js';
 import type { Keyspace, Store } from '../gen/skerry/v1/meta.js';
@@ -10,7 +12,7 @@ import type { KeyLike } from './arguments.js';
 import { adminWaitMsMax, shardsPageMax, timeoutMsDefault } from './limits.js';
 import { placementAddressesOf } from './members.js';
 import { PlacementClient } from './placement_client.js';
-import type { CallLimits, TypedReply, UnaryMethod } from './placement_members.js';
+import type { CallLimits, TypedReply } from './placement_members.js';
 
 export interface AdminOptions {
   readonly placement: readonly string[] | string;
@@ -19,6 +21,8 @@ export interface AdminOptions {
   /** The time of a call that waits (`wait: true`); default 10 minutes. */
   readonly waitMs?: number | undefined;
   readonly runtime?: Runtime | undefined;
+  /** How members are reached; default: gRPC. For tests. */
+  readonly dial?: Dial | undefined;
 }
 
 export interface CreateKeyspaceOptions {
@@ -55,7 +59,11 @@ export class AdminClient {
     const runtime = options.runtime ?? nodeRuntime();
     const timeoutMs = timeoutMsOf(options.timeoutMs ?? timeoutMsDefault);
     const waitMs = timeoutMsOf(options.waitMs ?? adminWaitMsMax);
-    const placement = new PlacementClient(placementAddressesOf(options.placement), runtime);
+    const placement = new PlacementClient(
+      placementAddressesOf(options.placement),
+      runtime,
+      options.dial ?? dialGrpc(runtime),
+    );
     try {
       await placement.findCluster(runtime.nowMs() + timeoutMs);
     } catch (error) {
@@ -75,14 +83,14 @@ export class AdminClient {
   }
 
   #read<Request, Reply extends TypedReply>(
-    method: UnaryMethod<Request & { clusterId: number }, Reply>,
+    method: RpcMethod<Request & { clusterId: number }, Reply>,
     request: Request,
   ): Promise<Reply> {
     return this.#placement.members.call(method, { ...request, clusterId: this.clusterId }, this.#limits(true, false));
   }
 
   #change<Request, Reply extends TypedReply>(
-    method: UnaryMethod<Request & { clusterId: number }, Reply>,
+    method: RpcMethod<Request & { clusterId: number }, Reply>,
     request: Request,
     wait = false,
   ): Promise<Reply> {
@@ -90,7 +98,7 @@ export class AdminClient {
   }
 
   async #operator<Request extends { wait: boolean }, Reply extends TypedReply & { operator?: Operator | undefined }>(
-    method: UnaryMethod<Request & { clusterId: number }, Reply>,
+    method: RpcMethod<Request & { clusterId: number }, Reply>,
     request: Request,
   ): Promise<Operator> {
     return must((await this.#change(method, request, request.wait)).operator, 'an operator in the reply');

@@ -1,6 +1,7 @@
 import { encodeKey } from '../base/encoded_key.js';
 import type { Runtime, TimerHandle } from '../base/runtime.js';
 import type { Keyspace } from '../gen/skerry/v1/meta.js';
+import type { Dial } from '../rpc/channel.js';
 import { SkerryError } from './errors.js';
 import { placementCallTimeoutMs, timeoutMsDefault, wheelTickMs } from './limits.js';
 import type { Operation } from './operation.js';
@@ -17,6 +18,7 @@ export interface CoreOptions {
   readonly connectTimeoutMs: number;
   readonly limits: RouterLimits;
   readonly runtime: Runtime;
+  readonly dial: Dial;
 }
 
 export interface ClientStats extends RouterStats {
@@ -24,7 +26,7 @@ export interface ClientStats extends RouterStats {
 }
 
 /**
- * The shell around the router: it does what the router's port is asked, over gRPC, and lets the router's time pass.
+ * The shell around the router: it does what the router's port is asked, over its channels, and lets the router's time pass.
  * One timer runs while operations are outstanding, none when the client is idle.
  */
 export class ClientCore implements RouterPort {
@@ -39,7 +41,7 @@ export class ClientCore implements RouterPort {
 
   /** Finds the cluster and the keyspace and begins to follow its routes. @throws SkerryError */
   static async connect(options: CoreOptions): Promise<ClientCore> {
-    const placement = new PlacementClient(options.placement, options.runtime);
+    const placement = new PlacementClient(options.placement, options.runtime, options.dial);
     try {
       const deadlineMs = options.runtime.nowMs() + options.connectTimeoutMs;
       await placement.findCluster(deadlineMs);
@@ -57,7 +59,7 @@ export class ClientCore implements RouterPort {
     this.runtime = options.runtime;
     this.#placement = placement;
     this.#router = new Router(keyspace.keyspaceId, options.runtime, this, options.limits);
-    this.#pool = new StorePool(placement.clusterId, options.runtime, this.#router);
+    this.#pool = new StorePool(placement.clusterId, options.runtime, options.dial, this.#router);
     placement.watchRoutes(keyspace.keyspaceId, {
       changed: (routes, stores) => {
         this.#pool.learn(stores);

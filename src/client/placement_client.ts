@@ -2,6 +2,7 @@ import type { Runtime, TimerHandle } from '../base/runtime.js';
 import type { Keyspace, ShardRoute, Store } from '../gen/skerry/v1/meta.js';
 import type { WatchRoutesResponse } from '../gen/skerry/v1/placement.js';
 import { PlacementService } from '../gen/skerry/v1/placement.js';
+import type { Dial } from '../rpc/channel.js';
 import { backoffMs } from './backoff.js';
 import { SkerryError } from './errors.js';
 import { routesPageMax } from './limits.js';
@@ -25,8 +26,8 @@ export class PlacementClient {
   #closed = false;
   #cancelWatch: (() => void) | null = null;
 
-  constructor(addresses: readonly string[], runtime: Runtime) {
-    this.members = new PlacementMembers(addresses, runtime);
+  constructor(addresses: readonly string[], runtime: Runtime, dial: Dial) {
+    this.members = new PlacementMembers(addresses, runtime, dial);
     this.#runtime = runtime;
   }
 
@@ -109,28 +110,26 @@ export class PlacementClient {
     };
     const subscribe = (): void => {
       const request = { clusterId: this.#clusterId, keyspaceId };
-      void this.members.stream(PlacementService.watchRoutes, request).then((stream) => {
+      // A refusal ends the stream as a broken line does.
+      let refused: (() => void) | null = null;
+      const frame = (response: WatchRoutesResponse): void => {
+        if (response.error !== undefined) {
+          refused?.();
+          return;
+        }
+        failures = 0;
+        handlers.changed(response.routes, response.stores);
+      };
+      void this.members.stream(PlacementService.watchRoutes, request, { frame, closed: again }).then((stream) => {
         if (stream === null) {
           again();
           return;
         }
         cancelStream = () => stream.cancel();
-        stream.on('data', (frame: WatchRoutesResponse) => {
-          if (frame.error !== undefined) {
-            stream.cancel();
-            return;
-          }
-          failures = 0;
-          handlers.changed(frame.routes, frame.stores);
-        });
-        // 'error' comes for every end but a clean one; 'end' then does not. Both mean: subscribe again.
-        let over = false;
-        const end = (): void => {
-          if (!over) again();
-          over = true;
+        refused = () => {
+          stream.cancel();
+          again();
         };
-        stream.on('error', end);
-        stream.on('end', end);
       });
     };
     subscribe();

@@ -1,20 +1,12 @@
-import type { Client, ClientReadableStream, ServiceError } from '@grpc/grpc-js';
-import { Metadata, status } from '@grpc/grpc-js';
 import type { Runtime } from '../base/runtime.js';
 import { sleep } from '../base/runtime.js';
 import type { Error as ErrorReply } from '../gen/skerry/v1/error.js';
+import type { Dial, RpcChannel, RpcMethod, RpcStream, StreamHandlers } from '../rpc/channel.js';
+import { RpcError } from '../rpc/channel.js';
 import { backoffMs } from './backoff.js';
-import { connected, openChannel } from './channel.js';
 import { SkerryError } from './errors.js';
-import { placementCallTimeoutMs, placementMembersMax } from './limits.js';
+import { connectTimeoutMs, placementCallTimeoutMs, placementMembersMax } from './limits.js';
 import { failureKindOf, retryTable, skerryErrorOf } from './retry_table.js';
-
-/** A unary method as ts-proto describes it. */
-export interface UnaryMethod<Request, Reply> {
-  readonly path: string;
-  readonly requestSerialize: (value: Request) => Buffer;
-  readonly responseDeserialize: (bytes: Buffer) => Reply;
-}
 
 /** Every reply of the placement service carries its typed error like this. */
 export interface TypedReply {
@@ -36,14 +28,16 @@ export interface CallLimits {
  */
 export class PlacementMembers {
   readonly #runtime: Runtime;
+  readonly #dial: Dial;
   readonly #addresses: string[];
-  readonly #channels = new Map<string, Client>();
+  readonly #channels = new Map<string, RpcChannel>();
   #current = 0;
   #closed = false;
 
-  constructor(addresses: readonly string[], runtime: Runtime) {
+  constructor(addresses: readonly string[], runtime: Runtime, dial: Dial) {
     this.#addresses = [...new Set(addresses)];
     this.#runtime = runtime;
+    this.#dial = dial;
   }
 
   get addresses(): readonly string[] {
@@ -64,7 +58,7 @@ export class PlacementMembers {
    *   not be repeated broke off.
    */
   async call<Request, Reply extends TypedReply>(
-    method: UnaryMethod<Request, Reply>,
+    method: RpcMethod<Request, Reply>,
     request: Request,
     limits: CallLimits,
   ): Promise<Reply> {
@@ -95,38 +89,32 @@ export class PlacementMembers {
 
   async #attempt<Request, Reply>(
     address: string,
-    method: UnaryMethod<Request, Reply>,
+    method: RpcMethod<Request, Reply>,
     request: Request,
     timeoutMs: number,
   ): Promise<{ reply: Reply; reason: ''; written: true } | { reply: null; reason: string; written: boolean }> {
-    const client = this.#channel(address);
-    const unreachable = await connected(client, this.#runtime, timeoutMs);
+    const channel = this.#channel(address);
+    const unreachable = await channel.connected(timeoutMs);
     if (unreachable !== null) return { reply: null, reason: unreachable, written: false };
-    return new Promise((resolve) => {
-      client.makeUnaryRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        request,
-        new Metadata(),
-        { deadline: this.#runtime.wallMs() + timeoutMs },
-        (error: ServiceError | null, reply?: Reply) => {
-          if (error === null && reply !== undefined) resolve({ reply, reason: '', written: true });
-          else resolve({ reply: null, reason: error === null ? 'an empty reply' : reasonOf(error), written: true });
-        },
-      );
-    });
+    try {
+      const reply = await channel.unary(method, request, { timeoutMs });
+      return { reply, reason: '', written: true };
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      return { reply: null, reason: reasonOf(error), written: true };
+    }
   }
 
   /** Opens a stream of replies at the present member. The caller calls rotate() when it ends badly. */
   async stream<Request, Reply>(
-    method: UnaryMethod<Request, Reply>,
+    method: RpcMethod<Request, Reply>,
     request: Request,
-  ): Promise<ClientReadableStream<Reply> | null> {
+    handlers: StreamHandlers<Reply>,
+  ): Promise<RpcStream<never> | null> {
     if (this.#isClosed()) return null;
-    const client = this.#channel(this.#address());
-    if ((await connected(client, this.#runtime)) !== null || this.#isClosed()) return null;
-    return client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, request);
+    const channel = this.#channel(this.#address());
+    if ((await channel.connected(connectTimeoutMs)) !== null || this.#isClosed()) return null;
+    return channel.serverStream(method, request, handlers);
   }
 
   /** The present member is of no use: the next call goes to another. */
@@ -143,25 +131,24 @@ export class PlacementMembers {
     return this.#addresses[this.#current % this.#addresses.length] ?? '';
   }
 
-  #channel(address: string): Client {
-    let client = this.#channels.get(address);
-    if (client === undefined) {
-      client = openChannel(address);
-      this.#channels.set(address, client);
+  #channel(address: string): RpcChannel {
+    let channel = this.#channels.get(address);
+    if (channel === undefined) {
+      channel = this.#dial(address);
+      this.#channels.set(address, channel);
     }
-    return client;
+    return channel;
   }
 
   close(): void {
     this.#closed = true;
-    for (const client of this.#channels.values()) client.close();
+    for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
   }
 }
 
-function reasonOf(error: ServiceError): string {
-  if (error.code === status.UNIMPLEMENTED) return 'it is not a Skerry placement member';
-  return `${status[error.code]}: ${error.details}`;
+function reasonOf(error: RpcError): string {
+  return error.failure === 'unimplemented' ? 'it is not a Skerry placement member' : error.message;
 }
 
 function brokenOff(address: string, path: string, reason: string): SkerryError {

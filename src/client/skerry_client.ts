@@ -1,5 +1,7 @@
 import { nodeRuntime } from '../base/node_runtime.js';
 import type { Runtime } from '../base/runtime.js';
+import type { Dial } from '../rpc/channel.js';
+import { dialGrpc } from '../rpc/grpc_channel.js';
 import type { Mutation, WriteResult } from '../wire/kv_codec.js';
 import type { BatchWriteOptions, KeyLike, OperationOptions, ReadOptions, ScanOptions, ValueLike } from './arguments.js';
 import * as check from './arguments.js';
@@ -31,6 +33,8 @@ export interface ConnectOptions {
   readonly waitingOps?: number | undefined;
   /** Clock, timers and randomness; for tests. */
   readonly runtime?: Runtime | undefined;
+  /** How servers are reached; default: gRPC. For tests. */
+  readonly dial?: Dial | undefined;
 }
 
 const connectOptionNames: ReadonlySet<string> = new Set([
@@ -42,6 +46,7 @@ const connectOptionNames: ReadonlySet<string> = new Set([
   'inFlightBytes',
   'waitingOps',
   'runtime',
+  'dial',
 ]);
 
 /** One write of batchWrite. compareAndSwap needs `atomic: true`. */
@@ -84,6 +89,7 @@ export class SkerryClient {
     check.checkOptionNames(options, connectOptionNames);
     const count = (value: number | undefined, field: string, fallback: number, max?: number): number =>
       value === undefined ? fallback : check.positiveIntegerOf(value, field, max);
+    const runtime = options.runtime ?? nodeRuntime();
     const core = await ClientCore.connect({
       placement: placementAddressesOf(options.placement),
       keyspace: options.keyspace ?? 'default',
@@ -94,7 +100,8 @@ export class SkerryClient {
         inFlightBytes: count(options.inFlightBytes, 'inFlightBytes', limits.inFlightBytesMax),
         waitingOps: count(options.waitingOps, 'waitingOps', limits.waitingOpsMax),
       },
-      runtime: options.runtime ?? nodeRuntime(),
+      runtime,
+      dial: options.dial ?? dialGrpc(runtime),
     });
     return new SkerryClient(core);
   }

@@ -1,9 +1,8 @@
-import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
 import type { Runtime } from '../base/runtime.js';
 import { decodeBatchResponse, encodeBatchRequest, WireError } from '../wire/kv_codec.js';
 import { KvService } from '../gen/skerry/v1/kv.js';
-import { connected, openChannel } from './channel.js';
-import { batchBytesTarget, batchOpsMax } from './limits.js';
+import type { RpcChannel, RpcStream } from '../rpc/channel.js';
+import { batchBytesTarget, batchOpsMax, connectTimeoutMs } from './limits.js';
 import type { Operation } from './operation.js';
 import { OutstandingOperations } from './outstanding.js';
 import type { Router } from './router.js';
@@ -24,8 +23,16 @@ export interface StoreConnectionStats {
 }
 
 const passThrough = (bytes: Buffer): Buffer => bytes;
+/** Frames are encoded and decoded here: the channel passes their bytes. */
+const batchMethod = { path: KvService.batch.path, requestSerialize: passThrough, responseDeserialize: passThrough };
 
 type State = 'idle' | 'connecting' | 'open' | 'closed';
+
+export interface StoreTarget {
+  readonly clusterId: number;
+  readonly storeId: number;
+  readonly address: string;
+}
 
 export class StoreConnection {
   readonly storeId: number;
@@ -34,9 +41,9 @@ export class StoreConnection {
   readonly #clusterId: number;
   readonly #runtime: Runtime;
   readonly #router: Router;
-  readonly #channel: Client;
+  readonly #channel: RpcChannel;
   #state: State = 'idle';
-  #stream: ClientDuplexStream<Buffer, Buffer> | null = null;
+  #stream: RpcStream<Buffer> | null = null;
   /** Handed over and not written yet, in order. */
   #gathered: Operation[] = [];
   #flushPlanned = false;
@@ -44,13 +51,13 @@ export class StoreConnection {
   #writable = true;
   readonly #outstanding = new OutstandingOperations();
 
-  constructor(storeId: number, address: string, clusterId: number, runtime: Runtime, router: Router) {
-    this.storeId = storeId;
-    this.address = address;
-    this.#clusterId = clusterId;
+  constructor(target: StoreTarget, channel: RpcChannel, runtime: Runtime, router: Router) {
+    this.storeId = target.storeId;
+    this.address = target.address;
+    this.#clusterId = target.clusterId;
     this.#runtime = runtime;
     this.#router = router;
-    this.#channel = openChannel(address);
+    this.#channel = channel;
   }
 
   send(operation: Operation): void {
@@ -115,7 +122,7 @@ export class StoreConnection {
 
   async #connect(): Promise<void> {
     this.#state = 'connecting';
-    const failure = await connected(this.#channel, this.#runtime);
+    const failure = await this.#channel.connected(connectTimeoutMs);
     if (this.#isClosed()) return;
     if (failure !== null) {
       this.#state = 'idle';
@@ -133,21 +140,21 @@ export class StoreConnection {
   }
 
   #open(): void {
-    const stream = this.#channel.makeBidiStreamRequest(KvService.batch.path, passThrough, passThrough);
+    const stream = this.#channel.duplex<Buffer, Buffer>(batchMethod, {
+      frame: (frame) => this.#received(stream, frame),
+      drained: () => {
+        if (this.#stream !== stream) return;
+        this.#writable = true;
+        this.#flush();
+      },
+      closed: (reason) => this.#lost(stream, reason),
+    });
     this.#stream = stream;
     this.#state = 'open';
     this.#writable = true;
-    stream.on('data', (frame: Buffer) => this.#received(stream, frame));
-    stream.on('drain', () => {
-      if (this.#stream !== stream) return;
-      this.#writable = true;
-      this.#flush();
-    });
-    stream.on('error', (error) => this.#lost(stream, error.message));
-    stream.on('end', () => this.#lost(stream, 'the store ended the stream'));
   }
 
-  #received(stream: ClientDuplexStream<Buffer, Buffer>, frame: Buffer): void {
+  #received(stream: RpcStream<Buffer>, frame: Buffer): void {
     if (this.#stream !== stream) return;
     let results;
     try {
@@ -165,7 +172,7 @@ export class StoreConnection {
     }
   }
 
-  #lost(stream: ClientDuplexStream<Buffer, Buffer>, reason: string): void {
+  #lost(stream: RpcStream<Buffer>, reason: string): void {
     if (this.#stream !== stream) return;
     this.#stream = null;
     if (this.#state === 'closed') return;

@@ -1,5 +1,6 @@
 import type { Runtime } from '../base/runtime.js';
 import type { Store } from '../gen/skerry/v1/meta.js';
+import type { Dial } from '../rpc/channel.js';
 import type { Operation } from './operation.js';
 import type { Router } from './router.js';
 import { StoreConnection } from './store_connection.js';
@@ -16,13 +17,15 @@ export interface StoreTraffic {
 export class StorePool {
   readonly #clusterId: number;
   readonly #runtime: Runtime;
+  readonly #dial: Dial;
   readonly #router: Router;
   readonly #addresses = new Map<number, string>();
   readonly #connections = new Map<number, StoreConnection>();
 
-  constructor(clusterId: number, runtime: Runtime, router: Router) {
+  constructor(clusterId: number, runtime: Runtime, dial: Dial, router: Router) {
     this.#clusterId = clusterId;
     this.#runtime = runtime;
+    this.#dial = dial;
     this.#router = router;
   }
 
@@ -65,7 +68,8 @@ export class StorePool {
     if (known !== undefined) return known;
     const address = this.#addresses.get(storeId);
     if (address === undefined) return null;
-    const connection = new StoreConnection(storeId, address, this.#clusterId, this.#runtime, this.#router);
+    const target = { clusterId: this.#clusterId, storeId, address };
+    const connection = new StoreConnection(target, this.#dial(address), this.#runtime, this.#router);
     this.#connections.set(storeId, connection);
     return connection;
   }

@@ -11,6 +11,7 @@ import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
 import { Consistency } from '../../src/gen/skerry/v1/kv.js';
 import { FakeCluster, failure } from './support/fake_cluster.js';
 import { errorOf } from './support/set_up.js';
+import { dialGrpc } from '../../src/rpc/grpc_channel.js';
 
 const runtime = nodeRuntime();
 const method = PlacementService.allocateIds;
@@ -42,7 +43,7 @@ async function member(test: Test, answer: Answer): Promise<{ address: string; ca
 }
 
 function membersOf(test: Test, addresses: readonly string[]): PlacementMembers {
-  const members = new PlacementMembers(addresses, runtime);
+  const members = new PlacementMembers(addresses, runtime, dialGrpc(runtime));
   test.teardown(() => members.close());
   return members;
 }
