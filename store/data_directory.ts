@@ -30,6 +30,9 @@ export class DataDirectoryError extends Error {
   override readonly name = 'DataDirectoryError';
 }
 
+/** A living process has the directory open. */
+export class DataDirectoryInUseError extends DataDirectoryError {}
+
 export class DataDirectory {
   readonly path: string;
   private current: Identity;
@@ -87,6 +90,18 @@ export class DataDirectory {
   close(): void {
     unlinkSync(join(this.path, 'lock'));
   }
+}
+
+/**
+ * Reads a directory's identity without opening it: nothing in it changes, the lock included. null: it never had one.
+ * @throws DataDirectoryInUseError when a living process has it open; DataDirectoryError when its identity is damaged or of another format version
+ */
+export function peekDataDirectory(path: string): Identity | null {
+  const holder = readHolder(join(path, 'lock'));
+  if (holder !== null && (isAlive(holder) || holder.pid === process.pid)) {
+    throw new DataDirectoryInUseError(`data directory ${path} is in use by process ${holder.pid}: stop it first`);
+  }
+  return readIdentity(path);
 }
 
 function readIdentity(path: string): Identity | null {
@@ -158,7 +173,7 @@ function lock(directory: string): void {
     }
     const holder = readHolder(path);
     if (holder !== null && isAlive(holder)) {
-      throw new DataDirectoryError(
+      throw new DataDirectoryInUseError(
         `data directory ${directory} is in use by process ${holder.pid}: stop it, or use another directory`,
       );
     }

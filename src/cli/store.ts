@@ -5,6 +5,7 @@ import { wholeNumber, withAdmin } from './context.js';
 import { nameOfValue } from './names.js';
 import type { Column } from './output.js';
 import { bytesForPeople, message, printRows } from './output.js';
+import { storeInspectCommand } from './store_inspect.js';
 
 export interface StoreView {
   readonly storeId: number;
@@ -75,5 +76,9 @@ export function storeCommand(): Command {
         message(`store ${storeId} is ${store.state}; skerry store list shows how far it is`);
       }),
     );
-  return new Command('store').description('list and drain stores').addCommand(list).addCommand(drain);
+  return new Command('store')
+    .description('list and drain stores, look into a stopped one')
+    .addCommand(list)
+    .addCommand(drain)
+    .addCommand(storeInspectCommand());
 }

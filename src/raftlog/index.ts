@@ -20,7 +20,9 @@
  *   group.ts                     one group's state and the place of each of its entries
  *   loader.ts, loaded_entries.ts entries that are on disk alone
  *   collector.ts                 frees the oldest segments, moving what is still needed to the log's end
- *   recovery.ts, segment_scan.ts, replay.ts  opening
+ *   log_directory.ts, log_scan.ts, segment_scan.ts, replay.ts  reading what is there, changing nothing
+ *   recovery.ts                  opening: reading, then mending
+ *   inspect_log.ts, inspect_entries.ts  looking into a stopped store's log (`skerry store inspect`)
  *   segmented_log.ts             the whole, behind the interface of raft_log.ts
  *
  * Addresses: a segment begins where the one before it ends, in one address space that is never used twice. An entry's
@@ -47,7 +49,7 @@
  *   lost segment      refused: RaftLogError segmentMissing, segmentForeign, segmentHeaderDamaged
  *
  * Not here yet: a bound on log bytes that holds against groups which keep their entries (the collector
- * warns; the owner must compact them), a reserve for a full disk, an inspector for a stopped store's directory.
+ * warns; the owner must compact them), a reserve for a full disk.
  */
 export { openRaftLog, SegmentedLog } from './segmented_log.js';
 export type { RaftLogOptions } from './segmented_log.js';

@@ -30,6 +30,10 @@ export const logBytesMaxDefault = 1024 * MiB;
 export const collectorGroupsPerTurn = 1024;
 /** A new segment is synced each time that this much of it was filled: one long sync would hold up those of batches. */
 export const fillSyncBytes = 4 * MiB;
+/** Entries of one page of an inspection. */
+export const inspectEntriesMax = 4096;
+/** Damaged stretches that opening and inspecting describe one by one; the rest is only counted. */
+export const lossesToldMax = 256;
 /** Sync durations kept for the percentiles. */
 export const syncSamplesMax = 512;
 

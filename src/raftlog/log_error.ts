@@ -4,6 +4,8 @@ export type RaftLogErrorCode =
   | 'closed'
   /** A write or a sync failed earlier; the process must end. */
   | 'failed'
+  /** The directory to inspect holds no Raft log. */
+  | 'noLog'
   /** A segment between the first one needed and the newest is not there. */
   | 'segmentMissing'
   /** A segment's file name, size or identity is not what its header says: renamed, cut, or of another log. */

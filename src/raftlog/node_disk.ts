@@ -5,15 +5,22 @@ import type { Disk, DiskFile } from '../base/disk.js';
 /** Buffers that one writev takes; the kernel's limit (IOV_MAX) is 1024. */
 const writevBuffersMax = 1024;
 
+/** Opens an existing file for reading alone: whatever is tried on it, the kernel lets nothing change. */
+export async function openReadOnly(path: string): Promise<DiskFile> {
+  return new NodeFile(await openFd(path, fs.constants.O_RDONLY));
+}
+
+function openFd(path: string, flags: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, flags, 0o644, (error, fd) => (error === null ? resolve(fd) : reject(error)));
+  });
+}
+
 /** The real file system. The calls that run per batch use node:fs callbacks: less work per call than its promises. */
 export class NodeDisk implements Disk {
   async open(path: string, options: { create: boolean }): Promise<DiskFile> {
     const flags = fs.constants.O_RDWR | (options.create ? fs.constants.O_CREAT : 0);
-    return new NodeFile(
-      await new Promise<number>((resolve, reject) => {
-        fs.open(path, flags, 0o644, (error, fd) => (error === null ? resolve(fd) : reject(error)));
-      }),
-    );
+    return new NodeFile(await openFd(path, flags));
   }
 
   async list(directory: string): Promise<string[]> {

@@ -3,8 +3,17 @@ import { must } from '../base/assert.js';
 import type { GroupHost } from './group.js';
 import { Group } from './group.js';
 import type { DecodedState, RecordSink } from './record_codec.js';
+import { lossesToldMax } from './limits.js';
 import { decodeRecords } from './record_codec.js';
 import type { Segment } from './segment.js';
+
+/** A batch before the end that was found damaged. */
+export interface Loss {
+  readonly segment: number;
+  readonly offset: number;
+  /** The groups that it touched; null: nobody knows, so all groups that were known. */
+  readonly groupIds: readonly number[] | null;
+}
 
 /** Where the newest batch lies. */
 export interface BatchPlace {
@@ -27,6 +36,10 @@ export class Replay implements RecordSink {
   /** Number of the next batch; 0 where the log begins in the middle of its life and any may come. */
   nextSequence: number;
   lastBatch: BatchPlace | null = null;
+  /** The first damaged stretches, for people; what they cost is in `finish()`. */
+  readonly losses: Loss[] = [];
+  /** All damaged stretches, counted. */
+  lossCount = 0;
   private readonly host: GroupHost;
   private readonly logger: Logger;
   private readonly stateLost = new Set<number>();
@@ -74,6 +87,8 @@ export class Replay implements RecordSink {
 
   /** A batch that touched these groups is lost; null: nobody knows which ones. */
   lose(groupIds: readonly number[] | null, segment: Segment, offset: number): void {
+    this.lossCount++;
+    if (this.losses.length < lossesToldMax) this.losses.push({ segment: segment.sequence, offset, groupIds });
     const lost = groupIds ?? [...this.groups.keys()];
     this.logger.error(
       { segment: segment.sequence, offset, groups: groupIds === null ? 'all' : lost },

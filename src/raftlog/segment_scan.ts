@@ -18,6 +18,10 @@ import type { Segment } from './segment.js';
 export interface SegmentScan {
   /** Good frames. */
   readonly frames: number;
+  /** Good batches among them, and the numbers of the first and last one; 0 when there is none. */
+  readonly batches: number;
+  readonly firstBatch: number;
+  readonly lastBatch: number;
   /** Where the last good frame ends. */
   readonly end: number;
   /** The last good frame is the seal: the next segment must be there. */
@@ -40,6 +44,9 @@ interface FoundFrame {
 export function scanSegment(segment: Segment, bytes: Buffer, replay: Replay): SegmentScan {
   let at = framesOffset;
   let frames = 0;
+  let batches = 0;
+  let firstBatch = 0;
+  let lastBatch = 0;
   let kind: FrameKind = FrameKind.batch;
   while (kind !== FrameKind.seal) {
     const header = goodFrame(segment, bytes, at, replay.nextSequence);
@@ -56,9 +63,16 @@ export function scanSegment(segment: Segment, bytes: Buffer, replay: Replay): Se
     kind = header.kind;
     frames++;
     at += total;
+    if (kind !== FrameKind.batch) continue;
+    batches++;
+    lastBatch = header.sequence;
+    if (batches === 1) firstBatch = lastBatch;
   }
   return {
     frames,
+    batches,
+    firstBatch,
+    lastBatch,
     end: at,
     sealed: kind === FrameKind.seal,
     closed: kind === FrameKind.close,

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { NodeDisk } from '../../src/raftlog/node_disk.js';
+import { NodeDisk, openReadOnly } from '../../src/raftlog/node_disk.js';
 import { append, create, entry, openLog, readAll } from './support.js';
 
 void t.test('NodeDisk writes vectors, reads back, renames and lists', async (t) => {
@@ -49,4 +49,17 @@ void t.test('a log on a real disk survives reopening, rolling and recycling', as
   t.ok(again.stats().segments < 5, `${again.stats().segments} segments`);
   await again.close();
   t.ok(existsSync(join(directory, 'identity')));
+});
+
+void t.test('a file opened for reading alone refuses every change', async (t) => {
+  const path = `${t.testdir()}/file`;
+  const file = await new NodeDisk().open(path, { create: true });
+  await file.write([Buffer.from('kept')], 0);
+  await file.close();
+  const reading = await openReadOnly(path);
+  await t.rejects(reading.write([Buffer.from('x')], 0), { code: 'EBADF' });
+  await t.rejects(reading.truncate(0), { code: 'EINVAL' });
+  t.equal((await reading.read(0, 10)).toString(), 'kept');
+  await reading.close();
+  await t.rejects(openReadOnly(`${path}.absent`), { code: 'ENOENT' });
 });
