@@ -38,6 +38,8 @@ export class ClusterView {
   /** When a store that was not heard yet came to be known here. */
   private readonly firstSeenMs = new Map<number, number>();
   private readonly statuses = new Map<number, ShardStatus>();
+  /** Replicas that their stores have quarantined, with those stores. Replica ids are never used twice. */
+  private readonly quarantined = new Map<number, { readonly storeId: number; readonly shardId: number }>();
 
   /** sinceMs: when this view began; silence before it is held against no store. */
   constructor(options: { state: () => ClusterState; leaders: LeaderTable; times: StoreTimes; sinceMs: number }) {
@@ -65,8 +67,27 @@ export class ClusterView {
     if (!this.firstSeenMs.has(storeId)) this.firstSeenMs.set(storeId, this.now);
   }
 
-  storeHeartbeat(storeId: number, report: StoreReport): void {
+  /** Takes a store's report. Returns the shards of which a replica there was quarantined since the last one, or is not any more. */
+  storeHeartbeat(storeId: number, report: StoreReport): number[] {
     this.observations.set(storeId, { report, atMs: this.now });
+    const named = new Set(report.quarantined.map((r) => r.replicaId));
+    const changed: number[] = [];
+    for (const [replicaId, at] of this.quarantined) {
+      if (at.storeId !== storeId || named.has(replicaId)) continue;
+      this.quarantined.delete(replicaId);
+      changed.push(at.shardId);
+    }
+    for (const { shardId, replicaId } of report.quarantined) {
+      if (this.quarantined.has(replicaId)) continue;
+      this.quarantined.set(replicaId, { storeId, shardId });
+      changed.push(shardId);
+    }
+    return changed;
+  }
+
+  /** Its store found that it lost data: it neither votes nor serves any more, and can only be replaced. */
+  isQuarantined(replicaId: number): boolean {
+    return this.quarantined.has(replicaId);
   }
 
   /** Takes a shard's report. `leaderChanged`: routes changed; `descriptorNewer`: the descriptor must be proposed. */
@@ -113,6 +134,7 @@ export class ClusterView {
 
   /** The replica follows its leader closely. */
   isCaughtUp(shardId: number, replicaId: number): boolean {
+    if (this.quarantined.has(replicaId)) return false;
     const progress = this.progressOf(shardId, replicaId);
     return progress !== undefined && !progress.pending && !progress.down;
   }
@@ -146,9 +168,9 @@ export class ClusterView {
     return store.state === 'up' && this.isConnected(store.storeId) && this.report(store.storeId)?.diskFull !== true;
   }
 
-  /** Connected and wanted: may be given leaders. */
+  /** Connected, wanted, and with a disk that syncs: may be given leaders. */
   acceptsLeaders(store: StoreRecord): boolean {
-    return store.state === 'up' && this.isConnected(store.storeId);
+    return store.state === 'up' && this.isConnected(store.storeId) && this.report(store.storeId)?.diskStalled !== true;
   }
 
   storeState(store: StoreRecord): StoreState {

@@ -1,6 +1,6 @@
 import type { Logger } from '../src/base/logger.js';
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
-import type { HeldReplica, StoreSessionRequest } from '../src/gen/skerry/v1/placement.js';
+import type { HeldReplica, StoreReport, StoreSessionRequest } from '../src/gen/skerry/v1/placement.js';
 import { ClusterView } from './cluster_view.js';
 import type { StoreTimes } from './cluster_view.js';
 import { DescriptorInbox } from './descriptor_inbox.js';
@@ -106,7 +106,7 @@ export class LeaderWork {
     const { storeId } = session;
     this.view.setTime(this.options.runtime.nowMs());
     if (frame.store !== undefined) {
-      this.view.storeHeartbeat(storeId, frame.store);
+      this.heartbeat(storeId, frame.store);
       // Someone may wait for stores to come up.
       this.options.poke();
     }
@@ -123,6 +123,12 @@ export class LeaderWork {
     for (const result of frame.results) this.planner.controller.commandResult(result.commandId, result.error);
     if (frame.held.length > 0) this.inspectHeld(storeId, frame.held);
     this.inbox.flush();
+  }
+
+  private heartbeat(storeId: number, report: StoreReport): void {
+    for (const shardId of this.view.storeHeartbeat(storeId, report)) this.planner.shardChanged(shardId);
+    // One that is no member any more may not hear so from its group: it takes no messages.
+    this.inspectHeld(storeId, report.quarantined);
   }
 
   /** The first frames of a session are through: the store may lack shards that are being created. */

@@ -36,8 +36,19 @@ export function placementRegistry(member: PlacementMember): Registry {
   );
   gauge('operators_running', 'operators in flight (leader)', () => member.leading?.planner.table.size ?? 0);
   gauge('shards_blocked', 'shards whose repair waits (leader)', () => member.leading?.planner.blockedCount ?? 0);
+  gauge('quarantined_replicas', 'replicas that lost data to damage and wait to be replaced (leader)', () =>
+    quarantinedReplicas(member),
+  );
   perStore(registry, member);
   return registry;
+}
+
+function quarantinedReplicas(member: PlacementMember): number {
+  let count = 0;
+  for (const { storeId } of member.state.stores()) {
+    count += member.leading?.view.report(storeId)?.quarantinedCount ?? 0;
+  }
+  return count;
 }
 
 function perStore(registry: Registry, member: PlacementMember): void {

@@ -112,9 +112,9 @@ export class CommandExecutor {
   }
 
   private async destroyReplica({ shardId, replicaId, epoch }: DestroyReplica): Promise<TypedError | null> {
-    const machine = this.replicas.machine(shardId);
-    if (machine === undefined || machine.replicaId !== replicaId) return null;
-    if (epochOf(machine.shard).confVer > (epoch?.confVer ?? 0)) return epochNotMatch([machine.shard]);
+    const held = this.replicas.descriptorHeld(shardId, replicaId);
+    if (held === null) return null;
+    if (epochOf(held).confVer > (epoch?.confVer ?? 0)) return epochNotMatch([held]);
     const done = await this.replicas.destroy(shardId, replicaId);
     return done ? null : failedPrecondition('REPLICA_BUSY', `replica ${replicaId} cannot be destroyed right now`);
   }

@@ -84,6 +84,8 @@ export const pendingEntries = 1_024;
 export const progressShardsMax = 1_024;
 /** Shard reports of one frame to the placement service. */
 export const sessionFrameShardsMax = 512;
+/** Quarantined replicas that one store report names; the others come up as these are replaced. */
+export const quarantinedReportedMax = 1_024;
 /** Rows of one page while a store starts. */
 export const loadPageRowsMax = 4_096;
 /** Replicas that are started at a time. Their logs' records share syncs. */

@@ -45,6 +45,11 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
   const host = (): ReturnType<Store['multi']['stats']> => store.multi.stats();
   gauge('groups', 'Raft groups with a replica here.', () => host().groups);
   gauge('leaders', 'Raft groups led here.', () => host().leaders);
+  gauge(
+    'quarantined_replicas',
+    'Replicas that lost data to damage and wait to be replaced.',
+    () => store.replicas.quarantinedCount,
+  );
   counter('turns_total', 'Turns of the host.', () => host().turns);
   counter('proposals_total', 'Commands proposed here.', () => host().proposals);
   counter('entries_proposed_total', 'Raft entries that the proposals became.', () => host().entriesProposed);

@@ -4,7 +4,6 @@ import type { Runtime } from '../src/base/runtime.js';
 import type { Engine } from '../src/engine/engine.js';
 import { replicaKey } from '../src/engine/keys.js';
 import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
-import type { Epoch } from '../src/gen/skerry/v1/meta.js';
 import { Shard } from '../src/gen/skerry/v1/meta.js';
 import type { Group, GroupSpec, MultiRaft } from '../src/multiraft/host.js';
 import { ReplicaDataLostError } from '../src/multiraft/prepare_log.js';
@@ -24,7 +23,11 @@ import { dropReplica, initialPosition, ShardStateMachine } from './shard_state_m
  *
  *   placement creates a shard ─┐
  *   a split's right-hand side ─┼─▶ running ──removed, destroyed──▶ tombstone
- *   a leader's first message ──┘
+ *   a leader's first message ──┘      │                               ▲
+ *                                     └─its log is damaged─▶ quarantined ──replaced by placement
+ *
+ * A quarantined replica has no peer. What is wrong with its log is found again at every start (the damage mark is durable, and
+ * missing entries stay missing), so it cannot come back; only its tombstone lets the log forget it.
  *
  * A replica's record is in the engine before its peer runs, and synced before the peer answers anything
  * (a split's child excepted: applying the split again makes it again). A tombstone keeps the replica's id, so that late messages do not bring it back.
@@ -47,8 +50,8 @@ type Entry =
   | { readonly kind: 'arriving'; readonly replicaId: number }
   /** Taken by a replica whose peer is about to be started. */
   | { readonly kind: 'reserved'; readonly replicaId: number }
-  /** Its log lost entries that it had acknowledged: it must neither vote nor serve, only be replaced. */
-  | { readonly kind: 'lost'; readonly replicaId: number; readonly machine: ShardStateMachine }
+  /** Its log lost what it had promised or acknowledged: it must neither vote nor serve, only be replaced. */
+  | { readonly kind: 'quarantined'; readonly replicaId: number; readonly machine: ShardStateMachine }
   | { readonly kind: 'tombstone'; readonly replicaId: number };
 
 interface Arrival {
@@ -64,8 +67,6 @@ export interface ReplicasOptions {
   readonly runtime: Runtime;
   readonly logger: Logger;
   readonly events: ReplicaEvents;
-  /** Makes the Raft log forget a group that has no peer. */
-  readonly dropLog: (shardId: number) => Promise<void>;
 }
 
 /** A shard that could not be created here. */
@@ -81,7 +82,6 @@ export class Replicas implements ShardHost {
   private readonly runtime: Runtime;
   private readonly logger: Logger;
   private readonly events: ReplicaEvents;
-  private readonly dropLog: (shardId: number) => Promise<void>;
   private readonly entries = new Map<number, Entry>();
   private readonly claims: RangeClaims;
   private multi: MultiRaft | null = null;
@@ -94,7 +94,6 @@ export class Replicas implements ShardHost {
     this.runtime = options.runtime;
     this.logger = options.logger;
     this.events = options.events;
-    this.dropLog = options.dropLog;
     this.claims = new RangeClaims(options.runtime);
   }
 
@@ -125,18 +124,27 @@ export class Replicas implements ShardHost {
     const found: { readonly shardId: number; readonly replicaId: number }[] = [];
     for (const [shardId, entry] of this.entries) {
       const { replicaId } = entry;
-      if (entry.kind === 'lost') found.push({ shardId, replicaId });
+      if (entry.kind === 'quarantined') found.push({ shardId, replicaId });
       if (entry.kind !== 'running' || entry.machine.phase === 'removed') continue;
       if (entry.leaderlessSinceMs !== null && entry.leaderlessSinceMs <= before) found.push({ shardId, replicaId });
     }
     return found;
   }
 
-  /** The epoch that a replica here knows; null: it is not here (any more). */
-  epochHeld(shardId: number, replicaId: number): Epoch | null {
-    const entry = this.entries.get(shardId);
-    if ((entry?.kind !== 'running' && entry?.kind !== 'lost') || entry.replicaId !== replicaId) return null;
-    return epochOf(entry.machine.shard);
+  /** The descriptor that a replica here knows, quarantined or not; null: it is not here (any more). */
+  descriptorHeld(shardId: number, replicaId: number): Shard | null {
+    return this.heldEntry(shardId, replicaId)?.machine.shard ?? null;
+  }
+
+  /** Replicas that lost data to damage. */
+  *quarantined(): IterableIterator<ShardStateMachine> {
+    for (const entry of this.entries.values()) if (entry.kind === 'quarantined') yield entry.machine;
+  }
+
+  get quarantinedCount(): number {
+    let count = 0;
+    for (const entry of this.entries.values()) if (entry.kind === 'quarantined') count++;
+    return count;
   }
 
   /** Notes a tombstone found on disk. */
@@ -154,9 +162,18 @@ export class Replicas implements ShardHost {
       await this.host().addGroup({ ...spec, ...extra });
     } catch (error) {
       if (!(error instanceof ReplicaDataLostError)) throw error;
-      this.logger.error({ shardId, replicaId, err: error }, 'a replica has lost data and is not started');
-      this.entries.set(shardId, { kind: 'lost', replicaId, machine });
+      this.quarantine(shardId, replicaId, error.message);
     }
+    this.events.changed(shardId);
+  }
+
+  /** The replica lost data: its peer is gone, or was not started. It stays as it is until it is told to have been replaced. */
+  quarantine(shardId: number, replicaId: number, reason: string): void {
+    const entry = this.entries.get(shardId);
+    // One that was removed from its group is about to be dropped with its log.
+    if (entry?.kind !== 'running' || entry.replicaId !== replicaId || entry.machine.phase === 'removed') return;
+    this.logger.error({ shardId, replicaId, reason }, 'a replica lost data; it is quarantined until it is replaced');
+    this.entries.set(shardId, { kind: 'quarantined', replicaId, machine: entry.machine });
     this.events.changed(shardId);
   }
 
@@ -221,8 +238,8 @@ export class Replicas implements ShardHost {
    * must not leave a record without a log. False: no such replica, or it cannot be dropped right now.
    */
   async destroy(shardId: number, replicaId: number): Promise<boolean> {
-    const entry = this.entries.get(shardId);
-    if ((entry?.kind !== 'running' && entry?.kind !== 'lost') || entry.replicaId !== replicaId) return false;
+    const entry = this.heldEntry(shardId, replicaId);
+    if (entry === null) return false;
     const { machine } = entry;
     // An installation would go on writing; whoever wants the replica gone asks again.
     if (machine.phase === 'removed' || machine.phase === 'installing') return false;
@@ -231,12 +248,17 @@ export class Replicas implements ShardHost {
     this.ranges.delete(shardId);
     this.logger.info({ shardId, replicaId }, 'destroying a replica that is no longer a member');
     await this.writeTombstone(machine, initialized);
-    if (entry.kind === 'lost') await this.dropLog(shardId);
-    else await this.host().removeGroup(shardId);
+    await this.host().removeGroup(shardId);
     this.entries.set(shardId, { kind: 'tombstone', replicaId });
     this.claims.release(shardId);
     this.events.changed(shardId);
     return true;
+  }
+
+  private heldEntry(shardId: number, replicaId: number): Extract<Entry, { machine: ShardStateMachine }> | null {
+    const entry = this.entries.get(shardId);
+    if (entry?.kind !== 'running' && entry?.kind !== 'quarantined') return null;
+    return entry.replicaId === replicaId ? entry : null;
   }
 
   private async writeTombstone(machine: ShardStateMachine, initialized: boolean): Promise<void> {

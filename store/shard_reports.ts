@@ -1,7 +1,8 @@
 import type { Runtime } from '../src/base/runtime.js';
 import type { HeldReplica, ReplicaProgress, ShardReport } from '../src/gen/skerry/v1/placement.js';
 import type { Group, GroupStatus } from '../src/multiraft/host.js';
-import { pendingEntries, progressShardsMax, replicaDownMs } from './limits.js';
+import { epochOf } from './descriptor.js';
+import { pendingEntries, progressShardsMax, quarantinedReportedMax, replicaDownMs } from './limits.js';
 import type { Replicas } from './replicas.js';
 import type { ShardStateMachine } from './shard_state_machine.js';
 
@@ -66,11 +67,17 @@ export class ShardReports {
 
   /** Every replica on disk, for the first frames of a session. */
   held(): HeldReplica[] {
-    return [...this.replicas.machines()].map((machine) => ({
-      shardId: machine.shardId,
-      replicaId: machine.replicaId,
-      epoch: machine.shard.epoch ?? { confVer: 0, version: 0 },
-    }));
+    return [...this.replicas.machines(), ...this.replicas.quarantined()].map(heldReplica);
+  }
+
+  /** Replicas that lost data, as many as a report may name: the others come up as these are replaced. */
+  quarantined(): HeldReplica[] {
+    const named: HeldReplica[] = [];
+    for (const machine of this.replicas.quarantined()) {
+      if (named.length === quarantinedReportedMax) break;
+      named.push(heldReplica(machine));
+    }
+    return named;
   }
 
   /** Looks at the progress of led shards, a slice at a time, and marks those with a replica whose health changed. */
@@ -154,6 +161,10 @@ export class ShardReports {
     else silent.set(replicaId, nowMs);
     return 0;
   }
+}
+
+function heldReplica({ shardId, replicaId, shard }: ShardStateMachine): HeldReplica {
+  return { shardId, replicaId, epoch: epochOf(shard) };
 }
 
 function fingerprint(report: ShardReport): string {

@@ -1,5 +1,6 @@
 import type { Logger } from '../src/base/logger.js';
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
+import { epochOf } from './descriptor.js';
 import { placementCallTimeoutMs, staleQuestionsMax, staleReplicaMs } from './limits.js';
 import type { PlacementConnector } from './placement_connector.js';
 import type { PlacementMembers } from './placement_members.js';
@@ -61,8 +62,8 @@ export class StaleReplicas {
       return;
     }
     if (shard === undefined || shard.replicas.some((r) => r.replicaId === replicaId)) return;
-    const own = replicas.epochHeld(shardId, replicaId);
-    if (own === null || (shard.epoch?.confVer ?? 0) <= own.confVer) return;
+    const own = replicas.descriptorHeld(shardId, replicaId);
+    if (own === null || (shard.epoch?.confVer ?? 0) <= epochOf(own).confVer) return;
     await replicas.destroy(shardId, replicaId);
   }
 }

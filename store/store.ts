@@ -73,7 +73,7 @@ export class Store {
 
   private constructor(parts: StoreParts) {
     this.parts = parts;
-    const { storeId, clusterId, engine, raftLog, runtime, logger, connector, members } = parts;
+    const { storeId, clusterId, engine, runtime, logger, connector, members } = parts;
     const fatal = (error: Error): void => this.fail(error);
     this.replicas = new Replicas({
       storeId,
@@ -81,7 +81,6 @@ export class Store {
       runtime,
       logger,
       events: { changed: (shardId) => this.session.shardChanged(shardId), fatal },
-      dropLog: (groupId) => raftLog.write([{ kind: 'drop', groupId }]),
     });
     this.multi = this.makeHost(parts);
     this.replicas.attach(this.multi);
@@ -150,6 +149,8 @@ export class Store {
         acceptSnapshot: (groupId, head) => replicas.acceptSnapshot(groupId, head),
         stranger: (groupId, message) => replicas.stranger(groupId, message),
         gone: (groupId, replicaId) => this.stale.ask(groupId, replicaId),
+        dataLost: (groupId, replicaId) =>
+          replicas.quarantine(groupId, replicaId, 'its part of the Raft log is damaged'),
         forwarded: (_fromHost, payload) => this.kv.forwarded(payload),
         fatal: (error) => this.fail(error),
       },
@@ -168,6 +169,9 @@ export class Store {
       incarnation,
       diskFull: this.kv.diskFull,
       fsyncP99Us: Math.round(raftLog.stats().syncMsP99 * 1_000),
+      quarantined: this.reports.quarantined(),
+      quarantinedCount: this.replicas.quarantinedCount,
+      diskStalled: false,
     };
   }
 

@@ -3,18 +3,30 @@ import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { holders } from '../choose_target.js';
 import type { ClusterView } from '../cluster_view.js';
 import { isApart } from '../isolation.js';
-import { addSteps, moveSteps, removeSteps } from '../operators/plans.js';
+import { addSteps, moveSteps, removeSteps, renewSteps } from '../operators/plans.js';
 import type { ShardRecord } from '../state/records.js';
 import type { CheckResult, Checker } from './check_result.js';
 import { repair, sound } from './check_result.js';
 
 /**
- * Takes care of learners that nobody asked for, as a canceled or forgotten operator leaves them: makes one the voter that
- * is missing, or that a lost or draining store should give up; removes it otherwise.
+ * Gives a learner that someone asked for, and that lost its data, a successor on the same store. Takes care of learners that
+ * nobody asked for, as a canceled or forgotten operator leaves them: makes one the voter that is missing, or that a
+ * store that is down or draining, or a damaged replica, should give up; removes it otherwise.
  */
 export const checkLearners: Checker = (view, shard, loads): CheckResult => {
   const wanted = view.state.target(shard.shardId)?.learnerStoreIds ?? [];
-  const learner = shard.replicas.find((r) => r.role === ReplicaRole.LEARNER && !wanted.includes(r.storeId));
+  const learners = shard.replicas.filter((r) => r.role === ReplicaRole.LEARNER);
+  const damaged = learners.find(
+    (r) =>
+      wanted.includes(r.storeId) &&
+      view.isQuarantined(r.replicaId) &&
+      loads.get(r.storeId)?.acceptsReplicas === true,
+  );
+  if (damaged !== undefined) {
+    const reason = `the learner on store ${damaged.storeId} lost data`;
+    return repair(shard, 'replace-damaged-learner', reason, renewSteps(view, shard, damaged, loads));
+  }
+  const learner = learners.find((r) => !wanted.includes(r.storeId));
   if (learner === undefined) return sound;
   const { storeId, replicaId } = learner;
   const voters = shard.replicas.filter((r) => r.role === ReplicaRole.VOTER);
@@ -22,7 +34,9 @@ export const checkLearners: Checker = (view, shard, loads): CheckResult => {
     const reason = 'a learner was left behind where a voter is missing';
     return repair(shard, 'promote-learner', reason, addSteps(storeId, replicaId));
   }
-  const outgoing = voters.find((r) => view.isDown(r.storeId) || view.state.store(r.storeId)?.state === 'draining');
+  const isLeaving = ({ storeId, replicaId }: Replica): boolean =>
+    view.isDown(storeId) || view.isQuarantined(replicaId) || view.state.store(storeId)?.state === 'draining';
+  const outgoing = voters.find(isLeaving);
   if (outgoing !== undefined && isSound(view, shard, learner, outgoing.storeId)) {
     const reason = `a learner was left behind that can replace the voter on store ${outgoing.storeId}`;
     const steps = moveSteps(view, shard, outgoing.storeId, storeId, loads, replicaId);
@@ -35,7 +49,7 @@ export const checkLearners: Checker = (view, shard, loads): CheckResult => {
 /** The learner may be a voter instead of the one on withoutStoreId. */
 function isSound(view: ClusterView, shard: ShardRecord, learner: Replica, withoutStoreId: number): boolean {
   const store = view.state.store(learner.storeId);
-  if (store === undefined || !view.acceptsReplicas(store)) return false;
+  if (store === undefined || !view.acceptsReplicas(store) || view.isQuarantined(learner.replicaId)) return false;
   const others = holders(view, shard, withoutStoreId).filter((other) => other.storeId !== store.storeId);
   return isApart(store, others);
 }

@@ -1,3 +1,5 @@
+import type { Replica } from '../../src/gen/skerry/v1/meta.js';
+import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { ClusterView } from '../cluster_view.js';
 import { chooseHeir } from '../choose_target.js';
 import type { ShardRecord } from '../state/records.js';
@@ -43,6 +45,14 @@ export function addSteps(toStoreId: number, replicaId = newReplica): Step[] {
     { kind: 'addLearner', storeId: toStoreId, replicaId },
     { kind: 'promoteLearner', storeId: toStoreId },
   ];
+}
+
+/** Replaces a replica that lost data by a new one on the same store, which has room for one replica of a shard only. */
+export function renewSteps(view: ClusterView, shard: ShardRecord, replica: Replica, loads: StoreLoads): Step[] {
+  const { storeId, replicaId, role } = replica;
+  const added: Step[] =
+    role === ReplicaRole.LEARNER ? [{ kind: 'addLearner', storeId, replicaId: newReplica }] : addSteps(storeId);
+  return [...removeSteps(view, shard, storeId, replicaId, loads), ...added];
 }
 
 function handOver(view: ClusterView, shard: ShardRecord, fromStoreId: number, loads: StoreLoads): Step[] {

@@ -102,6 +102,7 @@ function addLearner(storeId: number, replicaId: number, shard: ShardRecord, view
   if (present !== undefined) {
     if (replicaId !== 0 && present.replicaId !== replicaId)
       return broken(`store ${storeId} has another replica already`);
+    if (view.isQuarantined(present.replicaId)) return broken('the learner lost data');
     return view.isCaughtUp(shard.shardId, present.replicaId) ? done : wait('the learner is catching up');
   }
   if (isJoint(shard)) return broken('the shard is in a joint configuration');

@@ -54,7 +54,10 @@ function isUnderReplicated(work: LeaderWork, shard: ShardRecord): boolean {
   const wanted = view.state.keyspace(shard.keyspaceId)?.replicaCount ?? 0;
   if (voters.length < wanted) return true;
   const sick = voters.filter(
-    (r) => !view.isConnected(r.storeId) || view.progressOf(shard.shardId, r.replicaId)?.down === true,
+    (r) =>
+      !view.isConnected(r.storeId) ||
+      view.isQuarantined(r.replicaId) ||
+      view.progressOf(shard.shardId, r.replicaId)?.down === true,
   );
   return voters.length - sick.length < wanted;
 }
@@ -84,6 +87,11 @@ function findings(
       lines.push(`store ${store.storeId} is being drained: ${replicas} replicas left`);
     }
     if (work?.view.report(store.storeId)?.diskFull === true) lines.push(`store ${store.storeId} has a full disk`);
+    const report = work?.view.report(store.storeId);
+    if (report?.diskStalled === true) lines.push(`store ${store.storeId} has a disk that does not sync`);
+    if ((report?.quarantinedCount ?? 0) > 0) {
+      lines.push(`store ${store.storeId} has ${report?.quarantinedCount ?? 0} replicas that lost data`);
+    }
   }
   for (const keyspace of state.keyspaces()) {
     if (keyspace.phase === 'creating') lines.push(`keyspace ${keyspace.name} is still being created`);

@@ -27,7 +27,10 @@ export interface MultiRaft {
   group(groupId: number): Group | undefined;
   groups(): IterableIterator<Group>;
   readonly groupCount: number;
-  /** Stops the peer and drops its log. The caller has already written its tombstone to the engine. */
+  /**
+   * Stops the peer and drops its log; of a group without a peer (it lost data, so it has none), drops the log. The caller
+   * has already written its tombstone to the engine.
+   */
   removeGroup(groupId: number): Promise<void>;
   /** Passes a request to another host, at most once; rejects with a reason when the connection is lost. */
   forward(hostId: number, payload: Buffer, timeoutMs: number): Promise<Buffer>;

@@ -121,9 +121,11 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
 
   async removeGroup(groupId: number): Promise<void> {
     const peer = this.peers.get(groupId);
-    if (peer === undefined) return this.removing.get(groupId);
+    const removing = this.removing.get(groupId);
+    if (removing !== undefined && peer === undefined) return removing;
+    if (peer === undefined && this.host.log.group(groupId) === undefined) return;
     this.peers.delete(groupId);
-    const done = this.dropLog(peer).finally(() => this.removing.delete(groupId));
+    const done = this.dropLog(groupId, peer).finally(() => this.removing.delete(groupId));
     this.removing.set(groupId, done);
     return done;
   }
@@ -208,10 +210,10 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     this.host.callbacks.dataLost?.(groupId, peer.replicaId);
   }
 
-  private async dropLog(peer: Peer): Promise<void> {
-    await peer.stop();
+  private async dropLog(groupId: number, peer: Peer | undefined): Promise<void> {
+    await peer?.stop();
     if (this.host.failed || this.host.closed) return;
-    await this.host.log.write([{ kind: 'drop', groupId: peer.groupId }]);
+    await this.host.log.write([{ kind: 'drop', groupId }]);
   }
 
   private async closeAll(): Promise<void> {

@@ -110,6 +110,11 @@ export class FakePlacement {
   }
 }
 
+export interface WorldOptions {
+  /** Bound of the memory for recent entries of a store's Raft log. */
+  readonly raftLogCacheBytes?: number;
+}
+
 export interface WorldStore {
   readonly storeId: number;
   readonly runtime: VirtualRuntime;
@@ -133,19 +138,21 @@ export class StoreWorld {
   readonly placement = new FakePlacement();
   readonly network: MemoryNetwork;
   readonly stores = new Map<number, WorldStore>();
+  private readonly options: WorldOptions;
   private readonly prng: Prng;
   private readonly disks = new Map<number, MemoryDisk>();
   private readonly engines = new Map<number, MemoryEngine>();
   private incarnation = 0;
   private nextOpId = 1;
 
-  private constructor(seed: number) {
+  private constructor(seed: number, options: WorldOptions) {
+    this.options = options;
     this.prng = new Prng(seed);
     this.network = new MemoryNetwork({ runtime: new VirtualRuntime(this.clock, this.prng.nextU32()) });
   }
 
-  static async start(stores = 3, seed = 1): Promise<StoreWorld> {
-    const world = new StoreWorld(seed);
+  static async start(stores = 3, seed = 1, options: WorldOptions = {}): Promise<StoreWorld> {
+    const world = new StoreWorld(seed, options);
     for (let storeId = 1; storeId <= stores; storeId++) await world.startStore(storeId);
     await world.clock.advance(500);
     return world;
@@ -280,7 +287,9 @@ export class StoreWorld {
     const fatals: Error[] = [];
     const fatal = (error: Error): void => void fatals.push(error);
     const log = { disk, directory: '/raftlog', runtime, logger: silentLogger, segmentBytes: 128 * 1024 };
-    const raftLog = await openRaftLog({ ...log, onFatal: fatal });
+    const { raftLogCacheBytes: cacheBytesMax } = this.options;
+    const cache = cacheBytesMax === undefined ? {} : { cacheBytesMax };
+    const raftLog = await openRaftLog({ ...log, ...cache, onFatal: fatal });
     const incarnation = ++this.incarnation;
     const address = `store-${storeId}`;
     const host = { hostId: storeId, clusterId, incarnation, runtime, logger: silentLogger };

@@ -8,7 +8,7 @@ import type { ShardRecord, StoredStoreState } from '../../../placement/state/rec
 import { storeLoads } from '../../../placement/store_loads.js';
 import type { StoreLoad } from '../../../placement/store_loads.js';
 
-/** v voter, l learner, i incoming, o outgoing; with ! behind it: pending. Keys are store ids. */
+/** v voter, l learner, i incoming, o outgoing; with ! behind it: pending; with x: it lost data. Keys are store ids. */
 export type ReplicaSpec = Readonly<Record<number, string>>;
 
 export interface StoreSpec {
@@ -96,6 +96,9 @@ function addStore(state: ClusterState, view: ClusterView, storeId: number, spec:
     incarnation: 1,
     diskFull: spec.diskFull ?? false,
     fsyncP99Us: 0,
+    quarantined: [],
+    quarantinedCount: 0,
+    diskStalled: false,
   });
 }
 
@@ -121,6 +124,12 @@ function addShard(state: ClusterState, view: ClusterView, shardId: number, spec:
   state.restoreShard(shard);
   if (spec.target !== undefined) {
     state.restoreTarget({ shardId, voters: spec.target.voters, learnerStoreIds: spec.target.learners ?? [] });
+  }
+  for (const { storeId, mark } of entries) {
+    const report = view.report(storeId);
+    if (report === undefined || !mark.endsWith('x')) continue;
+    const lost = { shardId, replicaId: shardId * 100 + storeId, epoch };
+    view.storeHeartbeat(storeId, { ...report, quarantined: [...report.quarantined, lost] });
   }
   const leader = spec.leader ?? replicas.find((r) => r.role === ReplicaRole.VOTER)?.storeId ?? 0;
   if (leader === 0) return;

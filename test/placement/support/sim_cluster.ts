@@ -174,6 +174,9 @@ export class SimCluster {
       incarnation: 1,
       diskFull: false,
       fsyncP99Us: 0,
+      quarantined: [],
+      quarantinedCount: 0,
+      diskStalled: false,
     });
   }
 

@@ -86,6 +86,15 @@ export interface StoreReport {
   incarnation: number;
   diskFull: boolean;
   fsyncP99Us: number;
+  /**
+   * Replicas here that lost data to damage: they neither vote nor serve, and wait to be replaced. As
+   * many as a report may name.
+   */
+  quarantined: HeldReplica[];
+  /** All of them. */
+  quarantinedCount: number;
+  /** True: the disk has not synced for so long that the store gave its leaderships away. */
+  diskStalled: boolean;
 }
 
 /** ReplicaProgress tells how far a replica is, as its leader sees it. */
@@ -846,6 +855,9 @@ function createBaseStoreReport(): StoreReport {
     incarnation: 0,
     diskFull: false,
     fsyncP99Us: 0,
+    quarantined: [],
+    quarantinedCount: 0,
+    diskStalled: false,
   };
 }
 
@@ -874,6 +886,15 @@ export const StoreReport: MessageFns<StoreReport> = {
     }
     if (message.fsyncP99Us !== 0) {
       writer.uint32(64).uint32(message.fsyncP99Us);
+    }
+    for (const v of message.quarantined) {
+      HeldReplica.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.quarantinedCount !== 0) {
+      writer.uint32(80).uint32(message.quarantinedCount);
+    }
+    if (message.diskStalled !== false) {
+      writer.uint32(88).bool(message.diskStalled);
     }
     return writer;
   },
@@ -955,6 +976,30 @@ export const StoreReport: MessageFns<StoreReport> = {
             message.fsyncP99Us = reader.uint32();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.quarantined.push(HeldReplica.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.quarantinedCount = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.diskStalled = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -980,6 +1025,9 @@ export const StoreReport: MessageFns<StoreReport> = {
     message.incarnation = object.incarnation ?? 0;
     message.diskFull = object.diskFull ?? false;
     message.fsyncP99Us = object.fsyncP99Us ?? 0;
+    message.quarantined = object.quarantined?.map((e) => HeldReplica.fromPartial(e)) || [];
+    message.quarantinedCount = object.quarantinedCount ?? 0;
+    message.diskStalled = object.diskStalled ?? false;
     return message;
   },
 };
