@@ -44,6 +44,17 @@ export interface ForwardedRead {
 
 /** All state of one Raft peer. The functions around it are grouped by what they are about, see index.ts. */
 export class Core {
+  // First what every tick looks at: of a replica without work a tick then loads one cache line.
+  leadership: Leadership | null = null;
+  /** Own ticks since the start: the clock of leases and of forwarded reads. */
+  ticks = 0;
+  /** Ticks since the leader was heard, a vote was granted or the role changed; a leader's: since CheckQuorum. */
+  electionElapsed = 0;
+  electionTimeout = 0;
+  /** Reads forwarded to the leader, oldest first; null: none. */
+  forwardedReads: ForwardedRead[] | null = null;
+  heartbeatElapsed = 0;
+
   readonly config: RaftConfig;
   readonly id: number;
   readonly storage: RaftStorage;
@@ -59,20 +70,10 @@ export class Core {
    */
   supersededConf: ConfState | null = null;
   candidacy: Candidacy | null = null;
-  leadership: Leadership | null = null;
-
-  /** Own ticks since the start: the clock of leases and of forwarded reads. */
-  ticks = 0;
-  /** Ticks since the leader was heard, a vote was granted or the role changed; a leader's: since CheckQuorum. */
-  electionElapsed = 0;
-  heartbeatElapsed = 0;
-  electionTimeout = 0;
   electionPriority: number;
   /** Own tick in which a leader, of whatever term, was heard last: a lease-based leader relies on it. */
   leaderHeardAt: number;
 
-  /** Reads forwarded to the leader, oldest first. */
-  forwardedReads: ForwardedRead[] = [];
   readStates: ReadState[] = [];
   /** Messages that may leave at once. */
   outbox: Message[] = [];
@@ -136,14 +137,22 @@ export class Core {
 
   /** Sends once everything unpersisted so far is durable; to itself too. */
   sendWhenDurable(m: Message): void {
-    if (this.config.sendPolicy.coalesceAcks && isAck(m)) {
+    this.deferred.push(m);
+  }
+
+  /** Acknowledges, once that is durable, all entries up to index. */
+  acknowledge(to: number, index: number, session: number): void {
+    if (this.config.sendPolicy.coalesceAcks && index > 0) {
       const last = this.deferred[this.deferred.length - 1];
       // Both wait for the same sync, and the higher index says all that the lower one does.
-      if (last !== undefined && isAck(last) && last.to === m.to && last.term === m.term && last.context === m.context) {
-        last.index = Math.max(last.index, m.index);
+      if (last !== undefined && isAck(last) && last.to === to && last.term === this.term && last.context === session) {
+        last.index = Math.max(last.index, index);
         return;
       }
     }
+    const m = this.message(MsgType.MsgAppResp, to);
+    m.index = index;
+    m.context = session;
     this.deferred.push(m);
   }
 }

@@ -32,9 +32,12 @@ export type MsgType = (typeof MsgType)[MsgTypeName];
 export const EntryType = Object.freeze({ EntryNormal: 0, EntryConfChange: 1, EntryConfChangeV2: 2 } as const);
 export type EntryType = (typeof EntryType)[keyof typeof EntryType];
 
-/** The storage threads' ids, as senders and receivers of MsgStorage*. Not valid replica ids. */
-export const appendThread = Number.MAX_SAFE_INTEGER;
-export const applyThread = Number.MAX_SAFE_INTEGER - 1;
+/**
+ * The storage threads' ids, as senders and receivers of MsgStorage*. Not valid replica ids, and small: beside a number past
+ * 31 bits V8 would box the receiver and the sender of every message.
+ */
+export const appendThread = -1;
+export const applyThread = -2;
 /** No replica. */
 export const none = 0;
 

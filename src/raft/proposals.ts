@@ -2,7 +2,7 @@ import type { ConfChange } from './conf_change.js';
 import { decodeConfChange } from './conf_change_codec.js';
 import { isJoint } from './conf_state.js';
 import type { Core, Leadership } from './core.js';
-import { emptyBuffer, EntryType, MsgType, none } from './message.js';
+import { emptyBuffer, EntryType, none } from './message.js';
 import type { ConfChangeRefusal, ProposalRefusal } from './ready.js';
 import { broadcastAppend } from './replication.js';
 
@@ -20,20 +20,31 @@ export function proposeAsLeader(
   leadership: Leadership,
   proposed: readonly ProposedEntry[],
 ): ProposalRefusal | null {
-  if (!core.isMember(core.id)) return 'notMember';
-  if (leadership.transferee !== none) return 'transferring';
-  if (!hasRoomFor(core, leadership, proposed)) return 'busy';
-  appendAsLeader(core, leadership, screenConfChanges(core, leadership, proposed));
-  if (core.config.sendPolicy.appendPerProposal) broadcastAppend(core, leadership);
-  else leadership.appendsDue = true;
+  const refusal = proposalRefusal(core, leadership, payloadBytes(proposed));
+  if (refusal !== null) return refusal;
+  for (const { type, data } of screenConfChanges(core, leadership, proposed)) {
+    appendAsLeader(core, leadership, type, data);
+  }
+  announceAppended(core, leadership);
+  return null;
+}
+
+/** The same for one ordinary entry: most proposals are that. */
+export function proposeDataAsLeader(core: Core, leadership: Leadership, data: Buffer): ProposalRefusal | null {
+  const refusal = proposalRefusal(core, leadership, data.length);
+  if (refusal !== null) return refusal;
+  appendAsLeader(core, leadership, EntryType.EntryNormal, data);
+  announceAppended(core, leadership);
   return null;
 }
 
 /** One proposal above the limit passes while nothing else is uncommitted; empty entries always pass. */
-function hasRoomFor(core: Core, leadership: Leadership, proposed: readonly ProposedEntry[]): boolean {
-  const bytes = payloadBytes(proposed);
-  if (bytes === 0 || leadership.uncommittedBytes === 0) return true;
-  return leadership.uncommittedBytes + bytes <= core.config.maxUncommittedEntriesSize;
+function proposalRefusal(core: Core, leadership: Leadership, bytes: number): ProposalRefusal | null {
+  if (!core.isMember(core.id)) return 'notMember';
+  if (leadership.transferee !== none) return 'transferring';
+  const { uncommittedBytes } = leadership;
+  const hasRoom = bytes === 0 || uncommittedBytes === 0;
+  return hasRoom || uncommittedBytes + bytes <= core.config.maxUncommittedEntriesSize ? null : 'busy';
 }
 
 export function payloadBytes(entries: readonly ProposedEntry[]): number {
@@ -42,14 +53,21 @@ export function payloadBytes(entries: readonly ProposedEntry[]): number {
   return bytes;
 }
 
-/** Appends and, once that is durable, acknowledges to itself: a leader is one replica among others (thesis §10.2.1). */
-export function appendAsLeader(core: Core, leadership: Leadership, proposed: readonly ProposedEntry[]): void {
-  const { log } = core;
-  for (const { type, data } of proposed) log.append({ term: core.term, index: log.lastIndex() + 1, type, data });
-  leadership.uncommittedBytes += payloadBytes(proposed);
-  const ack = core.message(MsgType.MsgAppResp, core.id);
-  ack.index = log.lastIndex();
-  core.sendWhenDurable(ack);
+/** Appends one entry; acknowledgeToSelf() has to follow. */
+export function appendAsLeader(core: Core, leadership: Leadership, type: EntryType, data: Buffer): void {
+  core.log.append({ term: core.term, index: core.log.lastIndex() + 1, type, data });
+  leadership.uncommittedBytes += data.length;
+}
+
+/** Once what was appended is durable, a leader acknowledges it to itself: it is one replica among others (thesis §10.2.1). */
+export function acknowledgeToSelf(core: Core): void {
+  core.acknowledge(core.id, core.log.lastIndex(), 0);
+}
+
+function announceAppended(core: Core, leadership: Leadership): void {
+  acknowledgeToSelf(core);
+  if (core.config.sendPolicy.appendPerProposal) broadcastAppend(core, leadership);
+  else leadership.appendsDue = true;
 }
 
 /**

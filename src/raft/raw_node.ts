@@ -7,12 +7,13 @@ import { Core } from './core.js';
 import { maybeCampaign } from './election.js';
 import { fillWindows } from './replication.js';
 import { applyConfChange } from './membership.js';
-import { appendThread, applyThread, EntryType, MsgType, newMessage, noMessages } from './message.js';
+import { appendThread, applyThread, EntryType, MsgType, newMessage } from './message.js';
 import type { ConfState, Entry, HardState, Message, SnapshotMeta } from './message.js';
-import { confChangeRefusal, proposeAsLeader } from './proposals.js';
+import { confChangeRefusal, proposeAsLeader, proposeDataAsLeader } from './proposals.js';
 import { readIndex, readsDue, startReadRound } from './reads.js';
 import type {
   ConfChangeRefusal,
+  ProposalRefusal,
   ProposeResult,
   RaftStatus,
   ReadState,
@@ -96,8 +97,9 @@ export class RawNode {
     return this.core.log.term(index);
   }
 
-  tick(): void {
-    tick(this.core);
+  /** True: a timer fired, and there may be a Ready because of it. */
+  tick(): boolean {
+    return tick(this.core);
   }
 
   /** Campaigns as if the election timer had fired; does nothing where it would not. */
@@ -116,13 +118,18 @@ export class RawNode {
 
   /** Proposes an entry; data must not change any more. */
   propose(data: Buffer): ProposeResult {
-    return this.proposeEntry(EntryType.EntryNormal, data);
+    const { core } = this;
+    if (core.leadership === null) return this.forward(EntryType.EntryNormal, data);
+    return this.proposed(proposeDataAsLeader(core, core.leadership, data));
   }
 
   /** A leader puts an empty entry in its place when confChangeRefusal() is not null. */
   proposeConfChange(change: ConfChange, form: 'v1' | 'v2' = 'v2'): ProposeResult {
     const type = form === 'v1' ? EntryType.EntryConfChange : EntryType.EntryConfChangeV2;
-    return this.proposeEntry(type, encodeConfChange(change));
+    const data = encodeConfChange(change);
+    const { core } = this;
+    if (core.leadership === null) return this.forward(type, data);
+    return this.proposed(proposeAsLeader(core, core.leadership, [{ type, data }]));
   }
 
   /** Why this leader would not take a membership change now; null if it would, or if it does not lead. */
@@ -131,13 +138,14 @@ export class RawNode {
     return leadership === null ? null : confChangeRefusal(this.core, leadership, change);
   }
 
-  private proposeEntry(type: EntryType, data: Buffer): ProposeResult {
+  private proposed(refusal: ProposalRefusal | null): ProposeResult {
+    const { log, term } = this.core;
+    return refusal === null ? { ok: true, index: log.lastIndex(), term } : { ok: false, reason: refusal };
+  }
+
+  /** Passes a proposal on to the leader, if there is one and this is allowed. */
+  private forward(type: EntryType, data: Buffer): ProposeResult {
     const { core } = this;
-    if (core.leadership !== null) {
-      const refusal = proposeAsLeader(core, core.leadership, [{ type, data }]);
-      if (refusal !== null) return { ok: false, reason: refusal };
-      return { ok: true, index: core.log.lastIndex(), term: core.term };
-    }
     const m = newMessage(MsgType.MsgProp, core.id, core.id);
     // The leader gives it a place in the log.
     m.entries = [{ term: 0, index: 0, type, data }];
@@ -233,8 +241,8 @@ export class RawNode {
     if (readStates.length > 0) core.readStates = [];
     const messages = core.outbox;
     core.outbox = [];
-    const deferred = core.deferred.length === 0 ? noMessages : core.deferred;
-    if (deferred.length > 0) core.deferred = [];
+    const deferred = core.deferred;
+    core.deferred = [];
     log.unstable.acceptInProgress();
     log.acceptApplying(committedEntries, !this.asyncStorage);
     this.countCommitted(committedEntries);
@@ -305,7 +313,7 @@ export class RawNode {
     hardState: HardState | null,
     entries: readonly Entry[],
     snapshot: SnapshotMeta | null,
-    deferred: readonly Message[],
+    deferred: Message[],
     committed: readonly Entry[],
   ): void {
     if (entries.length > 0 || hardState !== null || snapshot !== null || deferred.length > 0) {
@@ -318,7 +326,8 @@ export class RawNode {
         m.commit = hardState.commit;
       }
       const stored = this.storedMessage(snapshot);
-      m.responses = stored === null ? deferred : [...deferred, stored];
+      if (stored !== null) deferred.push(stored);
+      m.responses = deferred;
       messages.push(m);
     }
     if (committed.length > 0) {

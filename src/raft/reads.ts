@@ -22,11 +22,12 @@ export function readIndex(core: Core, context: number): void {
     takeRead(core, core.leadership, core.id, context);
     return;
   }
-  const full = core.forwardedReads.length >= pendingReadsMax;
+  const full = (core.forwardedReads?.length ?? 0) >= pendingReadsMax;
   if (core.role !== 'follower' || core.leaderId === none || full) {
     core.readStates.push({ index: readFailedIndex, context });
     return;
   }
+  core.forwardedReads ??= [];
   core.forwardedReads.push({ context, askedAt: core.ticks });
   // Term 0, as a proposal: whoever leads now may answer.
   const m = newMessage(MsgType.MsgReadIndex, core.id, core.leaderId);
@@ -116,24 +117,28 @@ export function failLeaderReads(core: Core, leadership: Leadership): void {
 
 /** The leader that was asked is not the leader any more, or not known to be. */
 export function failForwardedReads(core: Core): void {
-  if (core.forwardedReads.length === 0) return;
+  if (core.forwardedReads === null) return;
   for (const read of core.forwardedReads) core.readStates.push({ index: readFailedIndex, context: read.context });
-  core.forwardedReads = [];
+  core.forwardedReads = null;
 }
 
-/** Questions and answers can be lost: whatever is unanswered after an election timeout has failed. */
-export function expireForwardedReads(core: Core): void {
-  const { electionTick } = core.config;
-  while (core.forwardedReads[0] !== undefined && core.ticks - core.forwardedReads[0].askedAt >= electionTick) {
-    const read = core.forwardedReads.shift();
-    if (read !== undefined) core.readStates.push({ index: readFailedIndex, context: read.context });
-  }
+/** Questions and answers can be lost: whatever is unanswered after an election timeout has failed. True if anything was. */
+export function expireForwardedReads(core: Core): boolean {
+  const { forwardedReads, config } = core;
+  if (forwardedReads === null) return false;
+  const waiting = forwardedReads.findIndex((read) => core.ticks - read.askedAt < config.electionTick);
+  const expired = waiting === -1 ? forwardedReads : forwardedReads.slice(0, waiting);
+  core.forwardedReads = waiting === -1 ? null : forwardedReads.slice(waiting);
+  for (const read of expired) core.readStates.push({ index: readFailedIndex, context: read.context });
+  return expired.length > 0;
 }
 
 /** The leader's answer. One that nobody waits for any more was answered with a failure before. */
 export function takeForwardedAnswer(core: Core, context: number, index: number): void {
-  const at = core.forwardedReads.findIndex((read) => read.context === context);
-  if (at === -1) return;
-  core.forwardedReads.splice(at, 1);
+  const { forwardedReads } = core;
+  const at = forwardedReads?.findIndex((read) => read.context === context) ?? -1;
+  if (forwardedReads === null || at === -1) return;
+  forwardedReads.splice(at, 1);
+  if (forwardedReads.length === 0) core.forwardedReads = null;
   core.readStates.push({ index, context });
 }

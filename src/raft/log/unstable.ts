@@ -77,7 +77,7 @@ export class Unstable {
   stableTo(index: number, term: number): void {
     if (index < this.first || this.term(index) !== term) return;
     assert(index < this.handedOut, 'raft: only entries that were handed out become durable');
-    this.list.splice(0, index + 1 - this.first);
+    this.list = index === this.lastIndex ? [] : this.list.slice(index + 1 - this.first);
     this.first = index + 1;
   }
 

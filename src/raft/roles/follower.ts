@@ -31,22 +31,19 @@ export const handleAppend: Handler = (core, m) => {
   if (!isContiguous(m)) return stepDropped;
   hearLeader(core, m);
   const { log } = core;
-  const answer = core.message(MsgType.MsgAppResp, m.from);
-  answer.context = m.context;
   if (m.index < log.commit) {
     // What is committed matches: the leader may go on from there.
-    answer.index = log.commit;
-  } else {
-    const last = log.appendFromLeader(m.index, m.logTerm, m.entries);
-    if (last === null) {
-      refuseAppend(core, m, answer);
-    } else {
-      // No further than this message proves to be the leader's log.
-      log.commitTo(Math.min(m.commit, last));
-      answer.index = last;
-    }
+    core.acknowledge(m.from, log.commit, m.context);
+    return stepOk;
   }
-  core.sendWhenDurable(answer);
+  const last = log.appendFromLeader(m.index, m.logTerm, m.entries);
+  if (last === null) {
+    refuseAppend(core, m);
+    return stepOk;
+  }
+  // No further than this message proves to be the leader's log.
+  log.commitTo(Math.min(m.commit, last));
+  core.acknowledge(m.from, last, m.context);
   return stepOk;
 };
 
@@ -57,12 +54,15 @@ function isContiguous(m: Message): boolean {
 }
 
 /** Tells the leader where the logs may agree, so that it skips a term per round trip rather than an entry. */
-function refuseAppend(core: Core, m: Message, answer: Message): void {
+function refuseAppend(core: Core, m: Message): void {
   const hint = core.log.findConflictByTerm(Math.min(m.index, core.log.lastIndex()), m.logTerm);
+  const answer = core.message(MsgType.MsgAppResp, m.from);
+  answer.context = m.context;
   answer.index = m.index;
   answer.reject = true;
   answer.rejectHint = hint.index;
   answer.logTerm = hint.term;
+  core.sendWhenDurable(answer);
 }
 
 export const handleHeartbeat: Handler = (core, m) => {
@@ -90,10 +90,7 @@ export const handleSnapshot: Handler = (core, m) => {
   if (m.snapshot === null) return stepDropped;
   hearLeader(core, m);
   const restored = restore(core, m.snapshot);
-  const answer = core.message(MsgType.MsgAppResp, m.from);
-  answer.context = m.context;
-  answer.index = restored ? core.log.lastIndex() : core.log.commit;
-  core.sendWhenDurable(answer);
+  core.acknowledge(m.from, restored ? core.log.lastIndex() : core.log.commit, m.context);
   return stepOk;
 };
 

@@ -1,7 +1,7 @@
 import { assert } from '../../base/assert.js';
 import { voterIds } from '../conf_state.js';
 import type { Core } from '../core.js';
-import { appendAsLeader } from '../proposals.js';
+import { acknowledgeToSelf, appendAsLeader } from '../proposals.js';
 import { none, EntryType, emptyBuffer } from '../message.js';
 import { failForwardedReads, failLeaderReads } from '../reads.js';
 import { ReadRounds } from '../read_rounds.js';
@@ -108,6 +108,7 @@ export function becomeLeader(core: Core): void {
     self.next = last + 1;
     self.recentActive = true;
   }
-  appendAsLeader(core, leadership, [{ type: EntryType.EntryNormal, data: emptyBuffer }]);
+  appendAsLeader(core, leadership, EntryType.EntryNormal, emptyBuffer);
+  acknowledgeToSelf(core);
   config.logger?.info({ term: core.term, lastIndex: log.lastIndex() }, 'raft: became leader');
 }

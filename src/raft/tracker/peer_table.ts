@@ -2,8 +2,8 @@ import { must } from '../../base/assert.js';
 import type { MemberFate } from '../confchange/changer.js';
 import { memberIds } from '../conf_state.js';
 import type { ConfState } from '../message.js';
-import { jointIndex, jointVotes } from '../quorum/joint.js';
-import { majorityIndex } from '../quorum/majority.js';
+import { jointIndex } from '../quorum/joint.js';
+import { majorityIndex, majoritySize } from '../quorum/majority.js';
 import { Progress } from './progress.js';
 
 /** Settings of every Progress in a table. */
@@ -17,16 +17,16 @@ export class PeerTable {
   private readonly options: PeerTableOptions;
   /** How often an id was removed under this leadership; only ids that were. */
   private readonly removals = new Map<number, number>();
-  private conf: ConfState;
   private members: readonly Progress[] = [];
   private incoming: readonly Progress[] = [];
   private outgoing: readonly Progress[] = [];
-  private readonly scratch: number[] = [];
+  /** Kept apart: rounds outgrow 31 bits, and matches would become boxed numbers with them. */
+  private readonly matchScratch: number[] = [];
+  private readonly roundScratch: number[] = [];
 
   /** At the start of a leadership: every member starts as a probe at `next`, not heard from yet. */
   constructor(options: PeerTableOptions, conf: ConfState, next: number) {
     this.options = options;
-    this.conf = conf;
     this.arrange(
       conf,
       memberIds(conf).map((id) => this.make(id, next, 0, false)),
@@ -67,7 +67,6 @@ export class PeerTable {
   }
 
   private arrange(conf: ConfState, members: readonly Progress[]): void {
-    this.conf = conf;
     this.members = members;
     for (const peer of members) peer.learner = conf.learners.includes(peer.id);
     const progressOf = (id: number): Progress => must(this.find(id), 'progress of a voter');
@@ -77,11 +76,12 @@ export class PeerTable {
 
   /** The highest index on the disks of a quorum. */
   quorumMatch(): number {
-    return jointIndex(this.matchOf(this.incoming), this.matchOf(this.outgoing));
+    const incoming = this.matchOf(this.incoming);
+    return this.outgoing.length === 0 ? incoming : jointIndex(incoming, this.matchOf(this.outgoing));
   }
 
   private matchOf(half: readonly Progress[]): number {
-    const values = this.scratch;
+    const values = this.matchScratch;
     values.length = half.length;
     for (let i = 0; i < half.length; i++) values[i] = half[i]?.match ?? 0;
     return majorityIndex(values);
@@ -89,11 +89,12 @@ export class PeerTable {
 
   /** The latest read round that a quorum has answered. */
   quorumRound(): number {
-    return jointIndex(this.roundOf(this.incoming), this.roundOf(this.outgoing));
+    const incoming = this.roundOf(this.incoming);
+    return this.outgoing.length === 0 ? incoming : jointIndex(incoming, this.roundOf(this.outgoing));
   }
 
   private roundOf(half: readonly Progress[]): number {
-    const values = this.scratch;
+    const values = this.roundScratch;
     values.length = half.length;
     for (let i = 0; i < half.length; i++) values[i] = half[i]?.ackedRound ?? 0;
     return majorityIndex(values);
@@ -101,11 +102,17 @@ export class PeerTable {
 
   /** True when a quorum was heard from since the last forgetActivity(). */
   quorumActive(): boolean {
-    const votes = new Map(this.members.map((peer) => [peer.id, peer.recentActive]));
-    return jointVotes(this.conf.voters, this.conf.votersOutgoing, votes) === 'won';
+    return majorityActive(this.incoming) && majorityActive(this.outgoing);
   }
 
   forgetActivity(selfId: number): void {
     for (const peer of this.members) if (peer.id !== selfId) peer.recentActive = false;
   }
+}
+
+/** No members: true, as for an empty half of a joint quorum. */
+function majorityActive(half: readonly Progress[]): boolean {
+  let active = 0;
+  for (const peer of half) if (peer.recentActive) active++;
+  return half.length === 0 || active >= majoritySize(half.length);
 }
