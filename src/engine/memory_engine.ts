@@ -49,6 +49,11 @@ export class MemoryEngine implements Engine {
     this.durable = rows.copy();
   }
 
+  /** Everything that was written, as a reader sees it now; for checks. */
+  get contents(): SortedMap {
+    return this.current;
+  }
+
   get writeBacklogBytes(): number {
     return this.backlogBytes;
   }

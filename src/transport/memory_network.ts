@@ -31,6 +31,8 @@ export interface MemoryNetworkOptions {
   readonly runtime: Runtime;
   /** Of every direction that has no policy of its own. */
   readonly policy?: LinkPolicy;
+  /** Hands a host what arrived for it. The simulator holds it back while the host's event loop stands still. */
+  readonly deliver?: (hostId: number, receive: () => void) => void;
 }
 
 const lostContact: StreamClose = { kind: 'failed', reason: 'no answer to keepalive' };
@@ -42,6 +44,7 @@ const lostContact: StreamClose = { kind: 'failed', reason: 'no answer to keepali
  */
 export class MemoryNetwork {
   private readonly runtime: Runtime;
+  private readonly deliver: (hostId: number, receive: () => void) => void;
   private policy: LinkPolicy;
   private readonly policies = new Map<string, LinkPolicy>();
   private readonly cuts = new Set<string>();
@@ -50,6 +53,7 @@ export class MemoryNetwork {
 
   constructor(options: MemoryNetworkOptions) {
     this.runtime = options.runtime;
+    this.deliver = options.deliver ?? ((_hostId, receive): void => receive());
     this.policy = options.policy ?? calmLink;
   }
 
@@ -151,12 +155,14 @@ export class MemoryNetwork {
     const pair: StreamPair = { dialler, acceptor, links: [forth, back] };
     connection.streams.add(pair);
     forth.join(dialler, (packet) => {
-      if (packet.kind === 'open') this.acceptAt(address, kind, pair);
-      else acceptor.receive(packet);
+      this.deliver(to, () => {
+        if (packet.kind === 'open') this.acceptAt(address, kind, pair);
+        else acceptor.receive(packet);
+      });
       if (packet.kind === 'close') connection.streams.delete(pair);
     });
     back.join(acceptor, (packet) => {
-      dialler.receive(packet);
+      this.deliver(from, () => dialler.receive(packet));
       if (packet.kind === 'close') connection.streams.delete(pair);
     });
     forth.send({ kind: 'open' });
@@ -175,8 +181,8 @@ export class MemoryNetwork {
     const { streams } = connection;
     this.runtime.nextTurn(() => {
       for (const { dialler, acceptor } of streams) {
-        dialler.fail(close);
-        acceptor.fail(close);
+        this.deliver(connection.from, () => dialler.fail(close));
+        this.deliver(connection.to, () => acceptor.fail(close));
       }
     });
   }

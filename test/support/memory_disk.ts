@@ -76,8 +76,7 @@ function directoryOf(path: string): string {
 export interface MemoryDiskOptions {
   readonly prng?: Prng;
   readonly totalBytes?: number;
-  /** With a runtime: how long an operation takes. Without one they take no time. */
-  readonly runtime?: Runtime;
+  /** How long an operation takes, on the clock of the process that mounted the disk. Else they take no time. */
   readonly latencyMs?: (operation: DiskOperation, path: string) => number;
 }
 
@@ -101,7 +100,9 @@ export class MemoryDisk implements Disk {
   private durableNames = new Map<string, Inode>();
   private nameChanges: NameChange[] = [];
   private readonly prng: Prng;
-  private readonly totalBytes: number;
+  /** The disk's size; below what is used, nothing grows any more. */
+  totalBytes: number;
+  private runtime: Runtime | null = null;
   private readonly options: MemoryDiskOptions;
   /** Grows with every power cut; handles of an older one are dead. */
   private life = 0;
@@ -133,7 +134,8 @@ export class MemoryDisk implements Disk {
    * The disk as one process sees it: its calls fail once the power was cut or the process killed. Without a mount of its own, a
    * dead process's unfinished work would go on beside its successor.
    */
-  mount(): Disk {
+  mount(runtime: Runtime | null = null): Disk {
+    this.runtime = runtime;
     const life = this.life;
     const alive = async <T>(call: () => Promise<T>): Promise<T> => {
       if (life !== this.life) throw new PowerLoss();
@@ -148,6 +150,13 @@ export class MemoryDisk implements Disk {
       syncDirectory: (path) => alive(() => this.syncDirectory(path)),
       space: () => alive(() => this.space()),
     };
+  }
+
+  /** Bytes of all files. */
+  usedBytes(): number {
+    let bytes = 0;
+    for (const inode of this.names.values()) bytes += inode.current.length;
+    return bytes;
   }
 
   /** A disk with the same contents, all of it synced. */
@@ -260,6 +269,8 @@ export class MemoryDisk implements Disk {
         inode.unsynced.push({ kind: 'truncate', length });
       },
       datasync: async () => {
+        // What is written while the sync runs is not part of it.
+        const covered = inode.unsynced.length;
         try {
           const wait = begin('datasync', true);
           if (wait !== null) await wait;
@@ -267,8 +278,7 @@ export class MemoryDisk implements Disk {
           if (life === this.life && !(error instanceof PowerLoss)) this.dropDirty(inode);
           throw error;
         }
-        for (const change of inode.unsynced) inode.durable = applyTo(inode.durable, change);
-        inode.unsynced = [];
+        for (const change of inode.unsynced.splice(0, covered)) inode.durable = applyTo(inode.durable, change);
       },
       close: async () => {
         const wait = begin('close', false);
@@ -297,8 +307,9 @@ export class MemoryDisk implements Disk {
 
   private async beginLater(operation: DiskOperation, path: string, changes: boolean): Promise<void> {
     const life = this.life;
-    const { runtime, latencyMs } = this.options;
-    if (runtime !== undefined && latencyMs !== undefined) {
+    const { runtime } = this;
+    const { latencyMs } = this.options;
+    if (runtime !== null && latencyMs !== undefined) {
       await new Promise<void>((resolve) => void runtime.after(latencyMs(operation, path), resolve));
     }
     if (life !== this.life) throw new PowerLoss();
@@ -354,12 +365,6 @@ export class MemoryDisk implements Disk {
     const inode = this.names.get(path);
     if (inode === undefined) throw notFound(path);
     return inode;
-  }
-
-  private usedBytes(): number {
-    let bytes = 0;
-    for (const inode of this.names.values()) bytes += inode.current.length;
-    return bytes;
   }
 }
 

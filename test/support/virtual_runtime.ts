@@ -15,7 +15,7 @@ interface Timer {
 export class VirtualClock {
   private now = 0;
   private sequence = 0;
-  private timers: Timer[] = [];
+  private readonly timers = new TimerHeap();
   private turns: (() => void)[] = [];
 
   get nowMs(): number {
@@ -24,9 +24,7 @@ export class VirtualClock {
 
   addTimer(delayMs: number, fn: () => void): Timer {
     const timer = { atMs: this.now + Math.max(0, delayMs), sequence: this.sequence++, fn, cancelled: false };
-    let at = this.timers.length;
-    while (at > 0 && (this.timers[at - 1]?.atMs ?? 0) > timer.atMs) at--;
-    this.timers.splice(at, 0, timer);
+    this.timers.push(timer);
     return timer;
   }
 
@@ -52,8 +50,8 @@ export class VirtualClock {
   async advance(ms: number): Promise<void> {
     const end = this.now + ms;
     await this.settle();
-    for (let timer = this.timers[0]; timer !== undefined && timer.atMs <= end; timer = this.timers[0]) {
-      this.timers.shift();
+    for (let timer = this.timers.peek(); timer !== undefined && timer.atMs <= end; timer = this.timers.peek()) {
+      this.timers.pop();
       if (timer.cancelled) continue;
       this.now = timer.atMs;
       timer.fn();
@@ -82,23 +80,107 @@ export class VirtualClock {
   }
 }
 
+/** Timers by their time, then by age. */
+class TimerHeap {
+  private readonly heap: Timer[] = [];
+
+  peek(): Timer | undefined {
+    return this.heap[0];
+  }
+
+  push(timer: Timer): void {
+    const { heap } = this;
+    let at = heap.length;
+    heap.push(timer);
+    while (at > 0) {
+      const up = (at - 1) >> 1;
+      const parent = heap[up];
+      if (parent === undefined || !isBefore(timer, parent)) break;
+      heap[at] = parent;
+      at = up;
+    }
+    heap[at] = timer;
+  }
+
+  pop(): void {
+    const { heap } = this;
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      const left = heap[child];
+      const right = heap[child + 1];
+      if (left === undefined) break;
+      let next = left;
+      if (right !== undefined && isBefore(right, left)) {
+        next = right;
+        child++;
+      }
+      if (!isBefore(next, last)) break;
+      heap[at] = next;
+      at = child;
+    }
+    heap[at] = last;
+  }
+}
+
+function isBefore(a: Timer, b: Timer): boolean {
+  return a.atMs !== b.atMs ? a.atMs < b.atMs : a.sequence < b.sequence;
+}
+
+export interface VirtualClockSkew {
+  /** How fast this process's clock runs: 1.01 gains ten milliseconds in each second. */
+  readonly rate: number;
+  /** Where its monotonic clock begins. */
+  readonly offsetMs: number;
+}
+
 /** One process's view of a virtual clock. After kill() nothing that it scheduled runs any more. */
 export class VirtualRuntime implements Runtime {
   private readonly clock: VirtualClock;
   private readonly prng: Prng;
+  private readonly rate: number;
+  private readonly offsetMs: number;
   private alive = true;
+  private paused = false;
+  /** What would have run while the process was paused. */
+  private backlog: (() => void)[] = [];
 
-  constructor(clock: VirtualClock, seed: number) {
+  constructor(clock: VirtualClock, seed: number, skew: VirtualClockSkew = { rate: 1, offsetMs: 0 }) {
     this.clock = clock;
     this.prng = new Prng(seed);
+    this.rate = skew.rate;
+    this.offsetMs = skew.offsetMs;
+  }
+
+  get isAlive(): boolean {
+    return this.alive;
+  }
+
+  get isPaused(): boolean {
+    return this.paused;
   }
 
   kill(): void {
     this.alive = false;
+    this.backlog = [];
+  }
+
+  /** Stops the event loop: what comes due waits until resume(). Time goes on. */
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
+    const { backlog } = this;
+    this.backlog = [];
+    for (const fn of backlog) this.clock.addTurn(() => this.run(fn));
   }
 
   nowMs(): number {
-    return this.clock.nowMs;
+    return this.offsetMs + this.clock.nowMs * this.rate;
   }
 
   wallMs(): number {
@@ -110,7 +192,12 @@ export class VirtualRuntime implements Runtime {
   }
 
   after(delayMs: number, fn: () => void): TimerHandle {
-    const timer = this.clock.addTimer(delayMs, () => this.run(fn));
+    const timer = this.clock.addTimer(delayMs / this.rate, () =>
+      this.run(() => {
+        // It may have been cancelled while it waited for a stalled event loop.
+        if (!timer.cancelled) fn();
+      }),
+    );
     return { cancel: () => void (timer.cancelled = true) };
   }
 
@@ -137,8 +224,11 @@ export class VirtualRuntime implements Runtime {
     return this.prng.random();
   }
 
-  private run(fn: () => void): void {
-    if (this.alive) fn();
+  /** Runs something that reaches the process from outside: now, when its event loop goes on, or never. */
+  run(fn: () => void): void {
+    if (!this.alive) return;
+    if (this.paused) this.backlog.push(fn);
+    else fn();
   }
 }
 

@@ -1,0 +1,304 @@
+import type { Prng } from '../../src/base/prng.js';
+import type { AdminClient } from '../../src/client/index.js';
+import { SkerryError } from '../../src/client/index.js';
+import type { SimCluster } from './cluster.js';
+import { diskBytes, diskReserveBytes } from './machine.js';
+import type { FaultName, Plan } from './plan.js';
+import { faultNames } from './plan.js';
+import type { StoreMachine } from './store_machine.js';
+import { logDirectory } from './store_machine.js';
+import type { Workload } from './workload.js';
+
+/** What goes wrong, and what people and placement change meanwhile: one draw per kind and step. */
+export class Faults {
+  readonly counts = new Map<FaultName, number>();
+  private readonly cluster: SimCluster;
+  private readonly plan: Plan;
+  private readonly workload: Workload;
+  private readonly prng: Prng;
+  private admin: AdminClient | null = null;
+  private over = false;
+
+  constructor(cluster: SimCluster, plan: Plan, workload: Workload, prng: Prng) {
+    this.cluster = cluster;
+    this.plan = plan;
+    this.workload = workload;
+    this.prng = prng;
+  }
+
+  async begin(): Promise<void> {
+    this.admin = await this.cluster.clock.resolve(this.cluster.admin());
+  }
+
+  step(): void {
+    for (const name of faultNames) {
+      if (!this.prng.chance(this.plan.rates[name])) continue;
+      if (this[name]()) this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
+    }
+  }
+
+  /** Nothing goes wrong any more, and what was broken is repaired as people would. */
+  async end(): Promise<void> {
+    this.over = true;
+    const { net, machines, stores } = this.cluster;
+    this.note('the faults end');
+    net.healAll();
+    net.calm();
+    for (const machine of machines) {
+      machine.slowSyncMs = 0;
+      machine.disk.totalBytes = diskBytes;
+      machine.excuses.delete('fullDisk');
+      machine.resume();
+      machine.boot();
+    }
+    for (const { storeId } of stores) if (storeId !== 0) await this.undrain(storeId);
+  }
+
+  // The network.
+
+  private weather(): boolean {
+    const { prng, cluster } = this;
+    const delayMs = [0.5, 5, 50][prng.int(0, 2)] ?? 0.5;
+    const loss = prng.chance(0.5) ? 0.2 * prng.random() : 0;
+    cluster.net.setWeather(delayMs, loss);
+    this.note(`weather: up to ${delayMs} ms, ${(loss * 100).toFixed(1)}% lost`);
+    return true;
+  }
+
+  private isolate(): boolean {
+    const { machines, net } = this.cluster;
+    const { name } = this.anyOf(machines);
+    for (const other of machines) {
+      if (other.name === name) continue;
+      net.cut(name, other.name);
+      net.cut(other.name, name);
+    }
+    this.note(`${name} is isolated`);
+    return true;
+  }
+
+  private cutOneWay(): boolean {
+    const { machines, net } = this.cluster;
+    const [from, to] = [this.anyOf(machines), this.anyOf(machines)];
+    if (from === to) return false;
+    net.cut(from.name, to.name);
+    this.note(`nothing passes from ${from.name} to ${to.name}`);
+    return true;
+  }
+
+  /** Two machines that still reach everybody else: a partial partition. */
+  private cutPair(): boolean {
+    const { machines, net } = this.cluster;
+    const [a, b] = [this.anyOf(machines), this.anyOf(machines)];
+    if (a === b) return false;
+    net.cut(a.name, b.name);
+    net.cut(b.name, a.name);
+    this.note(`${a.name} and ${b.name} are cut off from each other`);
+    return true;
+  }
+
+  private heal(): boolean {
+    if (this.cluster.net.cutCount === 0) return false;
+    this.cluster.net.healAll();
+    this.note('the network heals');
+    return true;
+  }
+
+  // Machines.
+
+  private powerCut(): boolean {
+    const machine = this.anyOf(this.cluster.machines);
+    if (machine.state === 'down') return false;
+    machine.powerCut();
+    this.later(this.prng.int(10, 4_000), () => machine.boot());
+    return true;
+  }
+
+  private kill(): boolean {
+    const machine = this.anyOf(this.cluster.machines);
+    if (machine.state === 'down') return false;
+    machine.kill();
+    this.later(this.prng.int(10, 2_000), () => machine.boot());
+    return true;
+  }
+
+  private pause(): boolean {
+    const machine = this.anyOf(this.cluster.machines);
+    if (machine.state !== 'running') return false;
+    machine.pause();
+    this.later(this.prng.chance(0.5) ? this.prng.int(50, 800) : this.prng.int(800, 5_000), () => machine.resume());
+    return true;
+  }
+
+  private slowSync(): boolean {
+    const machine = this.anyOf(this.cluster.machines);
+    machine.slowSyncMs = [30, 300, 2_000][this.prng.int(0, 2)] ?? 30;
+    this.note(`syncs of ${machine.name} take ${machine.slowSyncMs} ms and more`);
+    this.later(this.prng.int(500, 6_000), () => (machine.slowSyncMs = 0));
+    return true;
+  }
+
+  private failSync(): boolean {
+    const machine = this.anyOf(this.cluster.machines);
+    if (machine.state !== 'running') return false;
+    this.note(`the next sync of ${machine.name} fails`);
+    machine.failNextSync();
+    return true;
+  }
+
+  private fullDisk(): boolean {
+    const machine = this.anyOf(this.cluster.stores);
+    if (machine.state !== 'running') return false;
+    machine.excuses.add('fullDisk');
+    machine.disk.totalBytes = machine.disk.usedBytes() + Math.floor(diskReserveBytes / 2);
+    this.note(`the disk of ${machine.name} is full`);
+    this.later(this.prng.int(2_000, 10_000), () => {
+      machine.disk.totalBytes = diskBytes;
+      machine.excuses.delete('fullDisk');
+    });
+    return true;
+  }
+
+  /** Damage that lies still until the log is opened again. The last batches are spared: damage there looks like a torn write. */
+  private flipBit(): boolean {
+    const machine = this.anyOf(this.cluster.stores);
+    if (machine.state !== 'running' || !this.cluster.mayLoseOne()) return false;
+    machine.powerCut();
+    const target = this.flippable(machine);
+    if (target !== null) {
+      machine.excuses.add('damage');
+      target.bytes[target.at] = (target.bytes[target.at] ?? 0) ^ (1 << this.prng.int(0, 7));
+      this.note(`a bit of ${machine.name} flips: ${target.path} at ${target.at}`);
+    }
+    this.later(this.prng.int(10, 2_000), () => machine.boot());
+    return target !== null;
+  }
+
+  private flippable(machine: StoreMachine): { path: string; bytes: Buffer; at: number } | null {
+    const paths = machine.disk.paths().filter((path) => path.startsWith(`${logDirectory}/`));
+    const path = paths[this.prng.int(0, Math.max(0, paths.length - 1))];
+    if (path === undefined) return null;
+    const bytes = machine.disk.contents(path);
+    let used = bytes.length;
+    while (used > 0 && bytes[used - 1] === 0) used--;
+    const limit = Math.floor(used / 2);
+    return limit < 64 ? null : { path, bytes, at: this.prng.int(0, limit) };
+  }
+
+  private loseDisk(): boolean {
+    const machine = this.anyOf(this.cluster.stores);
+    if (machine.state === 'booting' || !this.cluster.mayLoseOne()) return false;
+    machine.loseDisk();
+    // Until its replicas are rebuilt elsewhere no other disk may be harmed: mayLoseOne() sees that they are missing.
+    this.later(this.prng.int(10, 2_000), () => machine.boot());
+    return true;
+  }
+
+  private killClient(): boolean {
+    this.workload.killClient();
+    return true;
+  }
+
+  // What people ask for.
+
+  private transferLeader(): boolean {
+    const shard = this.anyShard();
+    if (shard === null) return false;
+    const { storeId } = this.anyOf(shard.replicas);
+    const { shardId } = shard;
+    this.ask(`leader of shard ${shardId} to store ${storeId}`, (admin) =>
+      admin.transferLeader({ shardId, storeId, wait: false }),
+    );
+    return true;
+  }
+
+  private split(): boolean {
+    const shard = this.anyShard();
+    if (shard === null || this.cluster.shards().length >= 12) return false;
+    const low = shard.startKey.length === 0 ? 0 : Buffer.from(shard.startKey).readUInt16BE(0);
+    const high = shard.endKey.length === 0 ? 65_536 : Buffer.from(shard.endKey).readUInt16BE(0);
+    const token = Math.floor((low + high) / 8) * 4;
+    if (token <= low || token >= high) return false;
+    const splitKey = Buffer.alloc(2);
+    splitKey.writeUInt16BE(token, 0);
+    const { shardId } = shard;
+    this.ask(`split of shard ${shardId} at ${token}`, (admin) => admin.splitShard({ shardId, splitKey, wait: false }));
+    return true;
+  }
+
+  private moveReplica(): boolean {
+    const shard = this.anyShard();
+    if (shard === null) return false;
+    const from = this.anyOf(shard.replicas).storeId;
+    const free = this.cluster.stores
+      .map((m) => m.storeId)
+      .filter((id) => !shard.replicas.some((r) => r.storeId === id));
+    const to = free[this.prng.int(0, Math.max(0, free.length - 1))];
+    if (to === undefined || to === 0) return false;
+    const { shardId } = shard;
+    this.ask(`replica of shard ${shardId} from store ${from} to ${to}`, (admin) =>
+      admin.moveReplica({ shardId, fromStoreId: from, toStoreId: to, wait: false }),
+    );
+    return true;
+  }
+
+  /** One store at a time, and taken back a while later. */
+  private drain(): boolean {
+    const { storeId } = this.anyOf(this.cluster.stores);
+    if (storeId === 0 || this.cluster.stores.length < 4) return false;
+    this.ask(`drain of store ${storeId}`, (admin) => admin.drainStore(storeId));
+    this.later(this.prng.int(2_000, 8_000), () => {
+      this.ask(`end of the drain of store ${storeId}`, (admin) => admin.drainStore(storeId, true));
+    });
+    return true;
+  }
+
+  private async undrain(storeId: number): Promise<void> {
+    const { admin } = this;
+    if (admin === null) return;
+    const until = this.cluster.clock.nowMs + 60_000;
+    for (;;) {
+      try {
+        await this.cluster.clock.resolve(admin.drainStore(storeId, true));
+        return;
+      } catch (error) {
+        if (!(error instanceof SkerryError) || this.cluster.clock.nowMs > until) throw error;
+        await this.cluster.clock.advance(200);
+      }
+    }
+  }
+
+  private ask(what: string, call: (admin: AdminClient) => Promise<unknown>): void {
+    if (this.admin === null) return;
+    this.note(`asked for: ${what}`);
+    call(this.admin).then(
+      () => this.note(`begun: ${what}`),
+      (error: unknown) => {
+        if (!(error instanceof SkerryError)) throw error;
+        this.note(`refused: ${what}: ${error.code}`);
+      },
+    );
+  }
+
+  private anyShard(): ReturnType<SimCluster['shards']>[number] | null {
+    const shards = this.cluster.shards();
+    return shards.length === 0 ? null : this.anyOf(shards);
+  }
+
+  private anyOf<T>(list: readonly T[]): T {
+    const found = list[this.prng.int(0, list.length - 1)];
+    if (found === undefined) throw new Error('nothing to choose from');
+    return found;
+  }
+
+  /** At a later time, unless the faults are over by then: their end repairs everything. */
+  private later(delayMs: number, fn: () => void): void {
+    this.cluster.clock.addTimer(delayMs, () => {
+      if (!this.over) fn();
+    });
+  }
+
+  private note(event: string): void {
+    this.cluster.around.note(event);
+  }
+}

@@ -1,0 +1,76 @@
+import { silentLogger } from '../../src/base/logger.js';
+import { AdminService } from '../../src/gen/skerry/v1/admin.js';
+import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
+import { openRaftLog } from '../../src/raftlog/segmented_log.js';
+import { MemoryTransport } from '../../src/transport/memory_network.js';
+import { MemberLines } from '../../placement/member_lines.js';
+import { moveLimitsDefault } from '../../placement/move_limits.js';
+import { PlacementMember } from '../../placement/placement_member.js';
+import { adminService } from '../../placement/services/admin_service.js';
+import { placementService } from '../../placement/services/placement_service.js';
+import type { VirtualRuntime } from '../support/virtual_runtime.js';
+import { Machine } from './machine.js';
+import { logDirectory } from './store_machine.js';
+
+const transportClusterId = 4_711;
+const segmentBytes = 64 * 1024;
+
+/** A machine with a placement member. */
+export class PlacementMachine extends Machine {
+  member: PlacementMember | null = null;
+  private incarnation = 0;
+
+  get memberId(): number {
+    return this.around.placementAddresses.indexOf(this.name) + 1;
+  }
+
+  protected async startProcess(runtime: VirtualRuntime): Promise<void> {
+    const { net, placementAddresses } = this.around;
+    const { memberId } = this;
+    const members = placementAddresses.map((address, at) => ({ id: at + 1, address }));
+    const fatal = this.fatal(runtime);
+    const disk = this.disk.mount(runtime);
+    const logOptions = { disk, directory: logDirectory, runtime, logger: silentLogger, segmentBytes };
+    const log = await openRaftLog({ ...logOptions, onFatal: fatal });
+    const host = { hostId: memberId, clusterId: transportClusterId, incarnation: ++this.incarnation };
+    const address = this.name;
+    const transport = new MemoryTransport({
+      ...host,
+      runtime,
+      logger: silentLogger,
+      network: net.placementRaft,
+      address,
+    });
+    net.join(this.name, net.placementRaft, memberId, runtime);
+    const member = await PlacementMember.open({
+      runtime,
+      logger: silentLogger,
+      memberId,
+      members,
+      settings: {
+        times: { storeDisconnectMs: 3_000, storeDownMs: 8_000 },
+        limits: moveLimitsDefault,
+        patrolIntervalMs: 250,
+        scheduleIntervalMs: 500,
+        mayBalance: () => true,
+      },
+      lines: new MemberLines(members, net.rpc.dial(this.name, runtime)),
+      log,
+      engine: this.engine,
+      transport,
+      disk,
+      stagingDirectory: '/staging',
+      fatal,
+    });
+    net.rpc.listen(this.name, runtime, [
+      { definition: PlacementService, implementation: placementService(member) },
+      { definition: AdminService, implementation: adminService(member) },
+    ]);
+    await member.start();
+    this.member = member;
+  }
+
+  protected forgetProcess(): void {
+    this.member = null;
+  }
+}

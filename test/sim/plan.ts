@@ -1,0 +1,94 @@
+import { Prng } from '../../src/base/prng.js';
+
+/** Everything that a seed decides before the run begins: the shape of the cluster and how often what goes wrong. */
+export interface Plan {
+  readonly stores: number;
+  readonly placements: number;
+  readonly shards: number;
+  readonly clients: number;
+  /** Operations that each client has under way at once, at most. */
+  readonly concurrency: number;
+  readonly keys: number;
+  /** Steps of the safety phase; between two of them some 5 to 150 ms pass. */
+  readonly steps: number;
+  /** Chance per step of each fault; 0: this run is spared it. */
+  readonly rates: Readonly<Record<FaultName, number>>;
+  /** Largest deviation of a process's clock from true time. */
+  readonly clockDrift: number;
+  /** How long a sync takes at most in good times, in ms. */
+  readonly syncMs: number;
+}
+
+/** Faults and changes that the driver in faults.ts knows. */
+export const faultNames = [
+  'weather',
+  'isolate',
+  'cutOneWay',
+  'cutPair',
+  'heal',
+  'powerCut',
+  'kill',
+  'pause',
+  'slowSync',
+  'failSync',
+  'fullDisk',
+  'flipBit',
+  'loseDisk',
+  'transferLeader',
+  'split',
+  'moveReplica',
+  'drain',
+  'killClient',
+] as const;
+export type FaultName = (typeof faultNames)[number];
+
+/** Chance per step at full strength. */
+const fullRates: Readonly<Record<FaultName, number>> = {
+  weather: 0.1,
+  isolate: 0.02,
+  cutOneWay: 0.02,
+  cutPair: 0.02,
+  heal: 0.08,
+  powerCut: 0.025,
+  kill: 0.025,
+  pause: 0.03,
+  slowSync: 0.02,
+  failSync: 0.01,
+  fullDisk: 0.01,
+  flipBit: 0.02,
+  loseDisk: 0.01,
+  transferLeader: 0.04,
+  split: 0.02,
+  moveReplica: 0.04,
+  drain: 0.02,
+  killClient: 0.01,
+};
+
+/** What a run may be told beside its seed. */
+export interface PlanChange {
+  readonly steps?: number;
+  readonly stores?: number;
+  readonly shards?: number;
+}
+
+export function planOf(seed: number, change: PlanChange = {}): Plan {
+  const prng = new Prng(seed * 2_654_435_761 + 17);
+  const rates = { ...fullRates };
+  for (const name of faultNames) {
+    // Each run has its own mix: some faults not at all, others at up to full strength.
+    const spared = name !== 'heal' && prng.chance(0.45);
+    rates[name] = spared ? 0 : fullRates[name] * (0.3 + 0.7 * prng.random());
+  }
+  return {
+    stores: change.stores ?? prng.int(3, 5),
+    placements: prng.chance(0.3) ? 3 : 1,
+    shards: change.shards ?? prng.int(1, 4),
+    clients: prng.int(2, 3),
+    concurrency: prng.int(1, 3),
+    keys: prng.int(4, 12),
+    steps: change.steps ?? 150,
+    rates,
+    clockDrift: prng.chance(0.5) ? 0.02 : 0,
+    syncMs: prng.chance(0.5) ? 1 : 8,
+  };
+}
