@@ -210,3 +210,94 @@ void t.test('a follower that is far ahead of its disk keeps the order of its ans
   t.equal(indexes.length, 5);
   t.end();
 });
+
+void t.test('a follower hands out nothing that is committed and not on its own disk', (t) => {
+  const peer = follower();
+  peer.node.step(append(1, [0, 0], [1, 1], 2));
+  peer.handleReadys();
+  t.equal(peer.node.commit, 2, 'the leader says so');
+  t.equal(peer.applyQueue.length, 0, 'after a crash the log would end before what was applied');
+  peer.sync();
+  peer.handleReadys();
+  t.strictSame(
+    peer.applyQueue.map((m) => m.entries.map((e) => e.index)),
+    [[1, 2]],
+  );
+  t.end();
+});
+
+void t.test('pages follow the disk: what is synced later is handed out later, within the same limit', (t) => {
+  const peer = follower({ maxCommittedSizePerReady: 48 });
+  for (const index of [0, 1, 2, 3]) {
+    peer.node.step(append(1, [index === 0 ? 0 : 1, index], [1], 4));
+    peer.handleReadys();
+  }
+  const handedOut = (): number[] => peer.applyQueue.flatMap((m) => m.entries.map((e) => e.index));
+  for (const expected of [[1], [1, 2], [1, 2, 3], [1, 2, 3]]) {
+    peer.sync();
+    peer.handleReadys();
+    t.strictSame(handedOut(), expected, 'three entries of 16 bytes fill the limit');
+  }
+  peer.applyOne();
+  peer.handleReadys();
+  t.strictSame(handedOut(), [2, 3, 4]);
+  while (peer.applyQueue.length > 0) peer.applyOne();
+  t.equal(peer.node.applied, 4);
+  t.end();
+});
+
+void t.test('a new leader counts what is on its disk, not what is in its log', (t) => {
+  // Only earlyVoteRequests lets anyone win before its log is durable.
+  const peer = follower({ earlyVoteRequests: true });
+  peer.node.step(append(1, [0, 0], [1]));
+  peer.handleReadys();
+  peer.node.campaign();
+  peer.handleReadys();
+  for (const from of [2, 3]) peer.node.step(message(MsgType.MsgVoteResp, from, 1, { term: 2 }));
+  t.equal(peer.node.role, 'leader');
+  t.equal(peer.node.status().progress.get(1)?.match, 0);
+  peer.node.step(message(MsgType.MsgAppResp, 2, 1, { term: 2, index: 2 }));
+  t.equal(peer.node.commit, 0, 'one disk of three has it');
+  peer.handleReadys();
+  while (peer.appendQueue.length > 0) peer.sync();
+  t.equal(peer.node.commit, 2);
+  t.end();
+});
+
+void t.test('a snapshot is acknowledged once it is stored', (t) => {
+  const peer = follower();
+  const snapshot = { index: 5, term: 1, confState: voters(1, 2, 3) };
+  peer.node.step(message(MsgType.MsgSnap, 2, 1, { term: 1, snapshot, context: 7 }));
+  peer.handleReadys();
+  t.strictSame(peer.outgoing, []);
+  peer.sync();
+  t.match(peer.outgoing, [{ type: MsgType.MsgAppResp, index: 5, context: 7, reject: false }]);
+  t.end();
+});
+
+void t.test('applying that ends after a snapshot was installed does not take applied back', (t) => {
+  const peer = follower();
+  peer.node.step(append(1, [0, 0], [1, 1], 2));
+  peer.handleReadys();
+  peer.sync();
+  peer.handleReadys();
+  const snapshot = { index: 9, term: 1, confState: voters(1, 2, 3) };
+  peer.node.step(message(MsgType.MsgSnap, 2, 1, { term: 1, snapshot }));
+  peer.handleReadys();
+  while (peer.appendQueue.length > 0) peer.sync();
+  t.equal(peer.node.applied, 9);
+  peer.applyOne();
+  t.equal(peer.node.applied, 9);
+  t.end();
+});
+
+void t.test('every entry is handed out to be written once', (t) => {
+  const peer = follower();
+  const written: number[] = [];
+  for (const index of [0, 1, 2]) {
+    peer.node.step(append(1, [index === 0 ? 0 : 1, index], [1]));
+    written.push(...peer.node.ready().entries.map((e) => e.index));
+  }
+  t.strictSame(written, [1, 2, 3]);
+  t.end();
+});
