@@ -60,6 +60,14 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
   counter('elections_started_total', 'Elections started here.', () => host().electionsStarted);
   counter('snapshots_sent_total', 'Snapshots sent.', () => host().snapshotsSent);
   counter('snapshots_received_total', 'Snapshots received.', () => host().snapshotsReceived);
+  gauge(
+    'disk_sync_age_seconds',
+    'How long the oldest unsynced write of the Raft log has waited.',
+    () => host().syncAgeMs / 1_000,
+  );
+  gauge('disk_stalled', '1 while the disk is too slow for this store to lead.', () => (host().diskStalled ? 1 : 0));
+  counter('disk_stalls_total', 'Times that the disk stalled.', () => host().diskStalls);
+  counter('disk_stall_handovers_total', 'Leaderships offered because of a stalled disk.', () => host().handovers);
   counter('beats_sent_total', 'Store heartbeats sent.', () => host().beatsSent);
   counter('log_compactions_total', 'Raft log compactions.', () => host().compactions);
   const log = (): ReturnType<RaftLog['stats']> => raftLog.stats();

@@ -5,7 +5,8 @@ import { sleep } from '../src/base/runtime.js';
 import { dataRange } from '../src/engine/keys.js';
 import type { Engine } from '../src/engine/engine.js';
 import type { StoreReport } from '../src/gen/skerry/v1/placement.js';
-import type { Group, MultiRaft } from '../src/multiraft/host.js';
+import { heirOf } from '../src/multiraft/heir.js';
+import type { MultiRaft } from '../src/multiraft/host.js';
 import { createMultiRaft } from '../src/multiraft/multiraft.js';
 import type { MultiRaftOptionsInput } from '../src/multiraft/options.js';
 import type { RaftLog } from '../src/raftlog/raft_log.js';
@@ -113,7 +114,7 @@ export class Store {
   async leave(): Promise<void> {
     const { runtime } = this.parts;
     const leaving = [...this.multi.groups()].filter((group) => {
-      const heir = group.isLeader() ? heirOf(group) : null;
+      const heir = group.isLeader() ? heirOf(group.status()) : null;
       if (heir !== null) group.transferLeader(heir);
       return heir !== null;
     });
@@ -159,7 +160,7 @@ export class Store {
 
   private report(): StoreReport {
     const { incarnation, raftLog, capacityBytes } = this.parts;
-    const { leaders } = this.multi.stats();
+    const { leaders, diskStalled } = this.multi.stats();
     return {
       capacityBytes: capacityBytes === 0 ? this.diskWatch.totalBytes : capacityBytes,
       usedBytes: this.diskWatch.usedBytes,
@@ -171,7 +172,7 @@ export class Store {
       fsyncP99Us: Math.round(raftLog.stats().syncMsP99 * 1_000),
       quarantined: this.reports.quarantined(),
       quarantinedCount: this.replicas.quarantinedCount,
-      diskStalled: false,
+      diskStalled,
     };
   }
 
@@ -202,12 +203,4 @@ export class Store {
     this.failed = true;
     this.parts.fatal(error instanceof Error ? error : new Error(String(error)));
   }
-}
-
-/** The voter that is closest to taking over; null: none is active. */
-function heirOf(group: Group): number | null {
-  const { progress, replicaId } = group.status();
-  const voters = progress.filter((p) => !p.learner && p.replicaId !== replicaId && p.recentActive);
-  const best = voters.sort((a, b) => b.match - a.match)[0];
-  return best?.replicaId ?? null;
 }

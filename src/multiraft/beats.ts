@@ -92,15 +92,10 @@ export class Beats {
     this.host.counters.beatsSent++;
     this.host.transport.sendBeat(hostId, {
       sequence: this.sequence,
-      syncAgeMs: this.syncAgeMs(),
+      syncAgeMs: Math.min(Math.round(this.host.syncAgeMs), 0xffff_ffff),
       heartbeats: beat?.heartbeats ?? [],
       responses: beat?.responses ?? [],
     });
-  }
-
-  private syncAgeMs(): number {
-    const age = this.host.runtime.nowMs() - this.host.log.stats().lastSyncAtMs;
-    return Math.max(0, Math.min(Math.round(age), 0xffff_ffff));
   }
 }
 

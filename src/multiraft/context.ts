@@ -24,6 +24,10 @@ export interface HostContext {
   readonly deferred: Deferred;
   /** The ticker's count; all deadlines of the host are in it. */
   tick: number;
+  /** How long the oldest write that is not on disk has waited, as of this tick, milliseconds; 0: nothing waits. */
+  syncAgeMs: number;
+  /** The disk has not synced for so long that nothing here should lead (disk_stall.ts). */
+  diskStalled: boolean;
   /** Set once the disk, the engine or an invariant failed: nothing is acknowledged from then on. */
   failed: boolean;
   closed: boolean;

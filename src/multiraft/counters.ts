@@ -15,11 +15,12 @@ export class Counters {
   beatsSent = 0;
   compactions = 0;
   messagesDropped = 0;
+  diskStalls = 0;
+  handovers = 0;
 
-  snapshot(groups: number, leaders: number): MultiRaftStats {
+  snapshot(now: Pick<MultiRaftStats, 'groups' | 'leaders' | 'syncAgeMs' | 'diskStalled'>): MultiRaftStats {
     return {
-      groups,
-      leaders,
+      ...now,
       turns: this.turns,
       proposals: this.proposals,
       entriesProposed: this.entriesProposed,
@@ -33,6 +34,8 @@ export class Counters {
       beatsSent: this.beatsSent,
       compactions: this.compactions,
       messagesDropped: this.messagesDropped,
+      diskStalls: this.diskStalls,
+      handovers: this.handovers,
     };
   }
 }

@@ -2,6 +2,7 @@ import { randomInt } from '../base/runtime.js';
 import type { Beats } from './beats.js';
 import type { HostContext } from './context.js';
 import type { Peer } from './peer.js';
+import type { SuspectHosts } from './suspect_hosts.js';
 import type { TickWork } from './ticker.js';
 
 interface Planned {
@@ -18,19 +19,21 @@ const rankTicks = 3;
 const firstLeaderAttempts = 5;
 
 /**
- * Campaigns before the election timeout: groups whose leader's host is gone, and new groups. PreVote makes
+ * Campaigns before the election timeout: groups whose leader's host is gone or suspect, and new groups. PreVote makes
  * an unneeded one harmless. The replicas of a group take turns by rank, ranks differ from group to
  * group, and no tick starts more than a slice of campaigns, so that losing a host with thousands of leaders is no storm.
  */
 export class EarlyCampaigns implements TickWork {
   private readonly host: HostContext;
   private readonly beats: Beats;
+  private readonly suspects: SuspectHosts;
   private readonly peers: ReadonlyMap<number, Peer>;
   private planned: Planned[] = [];
 
-  constructor(host: HostContext, beats: Beats, peers: ReadonlyMap<number, Peer>) {
+  constructor(host: HostContext, beats: Beats, suspects: SuspectHosts, peers: ReadonlyMap<number, Peer>) {
     this.host = host;
     this.beats = beats;
+    this.suspects = suspects;
     this.peers = peers;
   }
 
@@ -40,6 +43,7 @@ export class EarlyCampaigns implements TickWork {
     this.plan({ peer, dueTick: this.host.tick + rankTicks, lostHost: 0, attemptsLeft: firstLeaderAttempts });
   }
 
+  /** A host is not connected any more, or suspect. */
   hostLost(hostId: number): void {
     for (const peer of this.peers.values()) {
       const leader = peer.leaderId();
@@ -53,7 +57,7 @@ export class EarlyCampaigns implements TickWork {
   }
 
   tick(): void {
-    if (this.planned.length === 0) return;
+    if (this.planned.length === 0 || this.host.diskStalled) return;
     const planned = this.planned;
     this.planned = [];
     let started = 0;
@@ -77,7 +81,7 @@ export class EarlyCampaigns implements TickWork {
 
   private isNeeded({ peer, lostHost }: Planned): boolean {
     if (peer.stopped || peer.leaderId() !== 0) return false;
-    return lostHost === 0 || !this.beats.isUp(lostHost);
+    return lostHost === 0 || !this.beats.isUp(lostHost) || this.suspects.isSuspect(lostHost);
   }
 }
 

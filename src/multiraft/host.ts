@@ -237,4 +237,12 @@ export interface MultiRaftStats {
   readonly compactions: number;
   /** Messages that found no host, no connection or a full mailbox. */
   readonly messagesDropped: number;
+  /** How long the oldest write that is not on disk has waited, milliseconds; 0: nothing waits. */
+  readonly syncAgeMs: number;
+  /** The disk has not synced for so long that this host gives its leaderships away and takes none. */
+  readonly diskStalled: boolean;
+  /** Times that the disk stalled. */
+  readonly diskStalls: number;
+  /** Leaderships offered to other hosts because of it. */
+  readonly handovers: number;
 }

@@ -7,6 +7,7 @@ import type { Forwarding } from './forwarding.js';
 import type { LogWriter } from './log_writer.js';
 import type { Peer } from './peer.js';
 import type { SnapshotReceiver } from './snapshot_receiver.js';
+import type { SuspectHosts } from './suspect_hosts.js';
 
 /** Types that travel in envelopes. Heartbeats come in beats, snapshots on their own streams, the rest is local. */
 const travelling: ReadonlySet<MsgType> = new Set([
@@ -33,6 +34,7 @@ export interface PeerDirectory {
 export class Inbound implements TransportHandlers {
   private readonly host: HostContext;
   private readonly beats: Beats;
+  private readonly suspects: SuspectHosts;
   private readonly campaigns: EarlyCampaigns;
   private readonly forwarding: Forwarding;
   private readonly receiver: SnapshotReceiver;
@@ -43,6 +45,7 @@ export class Inbound implements TransportHandlers {
     host: HostContext,
     writer: LogWriter,
     beats: Beats,
+    suspects: SuspectHosts,
     campaigns: EarlyCampaigns,
     forwarding: Forwarding,
     receiver: SnapshotReceiver,
@@ -51,6 +54,7 @@ export class Inbound implements TransportHandlers {
     this.host = host;
     this.writer = writer;
     this.beats = beats;
+    this.suspects = suspects;
     this.campaigns = campaigns;
     this.forwarding = forwarding;
     this.receiver = receiver;
@@ -64,6 +68,7 @@ export class Inbound implements TransportHandlers {
 
   peerDown(hostId: number): void {
     this.beats.peerDown(hostId);
+    this.suspects.forget(hostId);
     if (!isRunning(this.host)) return;
     this.forwarding.hostLost(hostId);
     this.campaigns.hostLost(hostId);
@@ -76,6 +81,7 @@ export class Inbound implements TransportHandlers {
       this.host.counters.messagesDropped++;
       return;
     }
+    if (this.isUnheard(fromHost, message)) return;
     const peer = this.peerFor(fromHost, groupId, message);
     if (asksForVote(message)) this.checkStranger(fromHost, groupId, message, peer);
     peer?.deliver(fromHost, message);
@@ -83,7 +89,9 @@ export class Inbound implements TransportHandlers {
 
   beat(fromHost: number, beat: Beat): void {
     if (!isRunning(this.host)) return;
-    for (const column of beat.heartbeats) {
+    if (this.suspects.heard(fromHost, beat.syncAgeMs)) this.campaigns.hostLost(fromHost);
+    const heartbeats = this.suspects.isSuspect(fromHost) ? [] : beat.heartbeats;
+    for (const column of heartbeats) {
       const message = heartbeatMessage(MsgType.MsgHeartbeat, column);
       this.peerFor(fromHost, column.groupId, message)?.deliver(fromHost, message);
     }
@@ -109,6 +117,12 @@ export class Inbound implements TransportHandlers {
 
   snapshot(fromHost: number, head: SnapshotHeadInfo): Promise<SnapshotSink> {
     return this.receiver.receive(fromHost, head);
+  }
+
+  /** Leaders of a suspect host are not listened to, and a host whose disk is stalled takes no leadership. */
+  private isUnheard(fromHost: number, message: Message): boolean {
+    if (message.type === MsgType.MsgApp) return this.suspects.isSuspect(fromHost);
+    return message.type === MsgType.MsgTimeoutNow && this.host.diskStalled;
   }
 
   /** The peer that a message is for. Replica ids grow and are never used twice: a higher one means ours is outdated. */

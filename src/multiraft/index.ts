@@ -38,11 +38,11 @@
  * - A failed disk or engine, or a broken invariant, latches `failed`: nothing is stepped, sent or told after it.
  *
  * Snapshots: snapshot_sender.ts, snapshot_receiver.ts, staging.ts (the file), snapshot_pins.ts (what the log keeps for
- * their receivers). Liveness: ticker.ts, beats.ts, early_campaigns.ts. Requests between hosts: forwarding.ts.
+ * their receivers). Liveness: ticker.ts, beats.ts, early_campaigns.ts, disk_stall.ts, suspect_hosts.ts. Requests between hosts: forwarding.ts.
  * What comes in: inbound.ts. The wiring: multiraft.ts. Names and reasons of all limits: limits.ts.
  *
  * Missing, and known: hibernation of idle groups (each costs a tick and its heartbeats) and lease reads (every read
- * costs a round); a beat's syncAgeMs is sent and not used yet; a host whose disk is behind drops appends, it does not
+ * costs a round); a host whose disk is behind drops appends, it does not
  * tell their leaders to slow down; snapshots are not resumed after a broken connection but sent anew.
  */
 export * from './host.js';

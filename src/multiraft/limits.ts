@@ -60,6 +60,8 @@ export const forwardsOutstandingMax = 16_384;
 /** Requests of other hosts that are being served. Past it they are dropped; their senders time out. */
 export const forwardsServingMax = 16_384;
 
+/** Leaderships that a host with a stalled disk offers per tick: each costs a look at the group's members. */
+export const handoversPerTickMax = 256;
 /** Early campaigns per tick after a host was lost, so that its thousands of groups do not all elect in one turn. */
 export const earlyCampaignsPerTickMax = 512;
 

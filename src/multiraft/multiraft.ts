@@ -13,6 +13,7 @@ import { Compactor } from './compactor.js';
 import type { HostContext } from './context.js';
 import { Counters } from './counters.js';
 import { Deferred } from './deferred.js';
+import { DiskStall } from './disk_stall.js';
 import { EarlyCampaigns } from './early_campaigns.js';
 import { Forwarding } from './forwarding.js';
 import type { Group, GroupSpec, HostCallbacks, MultiRaft, MultiRaftStats } from './host.js';
@@ -25,6 +26,7 @@ import { prepareLog, ReplicaDataLostError } from './prepare_log.js';
 import { SnapshotInstaller } from './snapshot_installer.js';
 import { SnapshotReceiver } from './snapshot_receiver.js';
 import { SnapshotSender } from './snapshot_sender.js';
+import { SuspectHosts } from './suspect_hosts.js';
 import { Ticker } from './ticker.js';
 import { Turn } from './turn.js';
 
@@ -78,14 +80,16 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     const sender = new SnapshotSender(host);
     const nextReadContext = readContexts(config.runtime);
     this.parts = { host, turn, writer, outbox, apply, installer, sender, nextReadContext };
-    this.campaigns = new EarlyCampaigns(host, beats, this.peers);
+    const suspects = new SuspectHosts(host);
+    const stall = new DiskStall(host, this.peers, suspects);
+    this.campaigns = new EarlyCampaigns(host, beats, suspects, this.peers);
     this.forwarding = new Forwarding(host);
     this.compactor = new Compactor(host, beats, this.peers);
-    this.ticker = new Ticker(host, beats, this.peers, [this.campaigns, this.forwarding, this.compactor]);
+    this.ticker = new Ticker(host, beats, this.peers, [stall, this.campaigns, this.forwarding, this.compactor]);
     const receiver = new SnapshotReceiver(host, config.disk, config.stagingDirectory, installer, (fromHost, head) =>
       this.findOrMake(fromHost, head.groupId, head.message),
     );
-    this.inbound = new Inbound(host, writer, beats, this.campaigns, this.forwarding, receiver, this);
+    this.inbound = new Inbound(host, writer, beats, suspects, this.campaigns, this.forwarding, receiver, this);
   }
 
   async start(): Promise<void> {
@@ -142,7 +146,8 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
   stats(): MultiRaftStats {
     let leaders = 0;
     for (const peer of this.peers.values()) if (peer.isLeader()) leaders++;
-    return this.host.counters.snapshot(this.peers.size, leaders);
+    const { counters, syncAgeMs, diskStalled } = this.host;
+    return counters.snapshot({ groups: this.peers.size, leaders, syncAgeMs, diskStalled });
   }
 
   close(): Promise<void> {
@@ -248,6 +253,8 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
       counters: new Counters(),
       deferred: new Deferred(runtime),
       tick: 0,
+      syncAgeMs: 0,
+      diskStalled: false,
       failed: false,
       closed: false,
       quarantine: (groupId) => this.quarantine(groupId),

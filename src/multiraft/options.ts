@@ -40,6 +40,11 @@ export interface MultiRaftOptions {
   readonly readTimeoutTicks: number;
   /** Ticks that a proposal's fate is awaited after leadership was lost. */
   readonly outcomeTimeoutTicks: number;
+  /**
+   * Age of the oldest unsynced write, milliseconds, from which on this host gives its leaderships away and takes none.
+   * Default: the longest election timeout.
+   */
+  readonly diskStallMs: number;
   /** When the core sends what could wait. */
   readonly sendPolicy: SendPolicy;
   readonly compaction: CompactionOptions;
@@ -140,6 +145,7 @@ export const defaultOptions: MultiRaftOptions = {
   applyingBytesMax: 4 * 1024 * 1024,
   readTimeoutTicks: 30,
   outcomeTimeoutTicks: 20,
+  diskStallMs: 2_000,
   sendPolicy: batchingSendPolicy,
   compaction: defaultCompaction,
   limits: defaultLimits,
@@ -155,6 +161,7 @@ export type MultiRaftOptionsInput = Partial<Omit<MultiRaftOptions, 'compaction' 
 export function completeOptions(input: MultiRaftOptionsInput): MultiRaftOptions {
   const options: MultiRaftOptions = {
     ...defaultOptions,
+    diskStallMs: 2 * (input.electionTicks ?? defaultOptions.electionTicks) * (input.tickMs ?? defaultOptions.tickMs),
     ...input,
     compaction: { ...defaultCompaction, ...input.compaction },
     limits: { ...defaultLimits, ...input.limits },
@@ -162,6 +169,7 @@ export function completeOptions(input: MultiRaftOptionsInput): MultiRaftOptions 
   assert(options.tickMs > 0, 'a tick takes time');
   assert(options.heartbeatTicks >= 1, 'heartbeats need a tick');
   assert(options.electionTicks > options.heartbeatTicks * 2, 'an election timeout outlasts two heartbeats');
+  assert(options.diskStallMs > options.tickMs, 'the age of a write is looked at once per tick');
   assert(options.outcomeTimeoutTicks >= options.electionTicks, 'fates are awaited at least for an election');
   return options;
 }

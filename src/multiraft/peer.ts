@@ -168,7 +168,7 @@ export class Peer implements Group, StorageOwner {
   }
 
   campaign(): void {
-    if (!this.isOpen()) return;
+    if (!this.isOpen() || this.host.diskStalled) return;
     this.core.campaign();
     this.markDirty();
   }
@@ -223,6 +223,16 @@ export class Peer implements Group, StorageOwner {
     if (this.core.hasReady()) this.markDirty();
     this.proposals.expire();
     if (this.reads !== null) this.reads.expire(this.host.tick, this.readFailure('timeout'));
+  }
+
+  /** No election of its own for now; called with every tick of a disk that does not sync. */
+  holdElection(): void {
+    if (!this.isLeader()) this.core.overrideElectionTimeout(Number.MAX_SAFE_INTEGER);
+  }
+
+  /** Campaigns again when no leader is heard for this many ticks. */
+  resumeElection(timeoutTicks: number): void {
+    if (!this.isLeader()) this.core.overrideElectionTimeout(timeoutTicks);
   }
 
   /** The leader's host is gone: stop believing in it, so that a candidate can have this vote at once. */

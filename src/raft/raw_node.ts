@@ -200,7 +200,7 @@ export class RawNode {
     this.core.electionPriority = priority;
   }
 
-  /** For tests and simulators: the election timeout in ticks until the next role change. */
+  /** The election timeout in ticks until the next role change: for a host that must not campaign for now, and for tests. */
   overrideElectionTimeout(ticks: number): void {
     this.core.electionTimeout = ticks;
   }

@@ -194,6 +194,13 @@ const cases: readonly Case[] = [
       'drain-replica: add learner on store 4; transfer leader to store 2; enter joint: promote store 4, remove store 1; leave joint',
   },
   {
+    name: 'a leader is not handed to a store whose disk does not sync',
+    stores: [{ state: 'draining' }, { diskStalled: true }, up, up],
+    shard: { replicas: three, leader: 1 },
+    finds:
+      'drain-replica: add learner on store 4; transfer leader to store 3; enter joint: promote store 4, remove store 1; leave joint',
+  },
+  {
     name: 'of too many voters, one on a store that is down goes first',
     stores: [up, up, { state: 'down' }, up],
     shard: { replicas: { ...three, 4: 'v' } },

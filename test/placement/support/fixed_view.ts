@@ -17,6 +17,7 @@ export interface StoreSpec {
   readonly labels?: Readonly<Record<string, string>>;
   readonly capacity?: number;
   readonly diskFull?: boolean;
+  readonly diskStalled?: boolean;
 }
 
 export interface ShardSpec {
@@ -98,7 +99,7 @@ function addStore(state: ClusterState, view: ClusterView, storeId: number, spec:
     fsyncP99Us: 0,
     quarantined: [],
     quarantinedCount: 0,
-    diskStalled: false,
+    diskStalled: spec.diskStalled ?? false,
   });
 }
 

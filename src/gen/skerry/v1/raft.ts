@@ -104,7 +104,7 @@ export interface Hello {
  */
 export interface StoreBeat {
   sequence: number;
-  /** Milliseconds since the sender's last successful sync of its disk. */
+  /** Milliseconds that the sender's oldest write to its Raft log has waited for its sync; 0: none waits. */
   syncAgeMs: number;
   heartbeats: HeartbeatColumns | undefined;
   responses: HeartbeatColumns | undefined;
