@@ -15,18 +15,26 @@ export interface DiskWatchParts {
   readonly diskReserveBytes: number;
 }
 
-/** Looks at the free space now and then. Below the reserve the store refuses writes, so that it can still compact and open again. */
+/**
+ * How much of the reserve is left: `full` below all of it, `critical` below half of it.
+ *
+ *   full       clients' writes are refused, and snapshots; deletes, reads, membership changes and what leaders elsewhere send go on
+ *   critical   entries of leaders elsewhere are not taken either; the rest is for votes, deletes, compaction and opening again
+ */
+export type DiskRoom = 'enough' | 'full' | 'critical';
+
+/** Looks at the free space now and then. What was refused is taken again by itself once there is room. */
 export class DiskWatch {
   totalBytes = 0;
   usedBytes = 0;
   private readonly parts: DiskWatchParts;
-  private readonly setFull: (full: boolean) => void;
+  private readonly setRoom: (room: DiskRoom) => void;
   private timer: TimerHandle | null = null;
-  private full = false;
+  private room: DiskRoom = 'enough';
 
-  constructor(parts: DiskWatchParts, setFull: (full: boolean) => void) {
+  constructor(parts: DiskWatchParts, setRoom: (room: DiskRoom) => void) {
     this.parts = parts;
-    this.setFull = setFull;
+    this.setRoom = setRoom;
   }
 
   async start(): Promise<void> {
@@ -47,13 +55,25 @@ export class DiskWatch {
     const { disk, engine, raftLog, logger, dataDirectory, diskReserveBytes } = this.parts;
     const { freeBytes, totalBytes } = await disk.space(dataDirectory);
     this.totalBytes = totalBytes;
-    this.usedBytes = (await engine.diskBytes()) + raftLog.stats().diskBytes;
-    // A little hysteresis, so that a disk at the limit does not flap.
-    const full = freeBytes < (this.full ? diskReserveBytes * 1.1 : diskReserveBytes);
-    if (full === this.full) return;
-    this.full = full;
-    if (full) logger.error({ freeBytes, diskReserveBytes }, 'the disk is nearly full: writes are refused');
-    else logger.info({ freeBytes }, 'the disk has room again');
-    this.setFull(full);
+    const log = raftLog.stats();
+    this.usedBytes = (await engine.diskBytes()) + log.diskBytes;
+    const reserveLeft = freeBytes / Math.max(1, diskReserveBytes);
+    const scarce = diskReserveBytes > 0 && reserveLeft < this.limit(1, 'full');
+    const critical = diskReserveBytes > 0 && reserveLeft < this.limit(0.5, 'critical');
+    const room = critical ? 'critical' : scarce || log.underPressure ? 'full' : 'enough';
+    if (room === this.room) return;
+    this.room = room;
+    if (scarce) logger.error({ room, freeBytes, diskReserveBytes }, 'the disk is nearly full: writes are refused');
+    else if (room === 'full') {
+      const { diskBytes, diskBytesMax, liveBytes } = log;
+      logger.error({ diskBytes, diskBytesMax, liveBytes }, 'the Raft log is near its size bound: writes are refused');
+    } else logger.info({ freeBytes }, 'the disk has room again');
+    this.setRoom(room);
+  }
+
+  /** A little hysteresis, so that a disk at a limit does not flap. */
+  private limit(share: number, room: DiskRoom): number {
+    const within = this.room === room || this.room === 'critical';
+    return within ? share * 1.1 : share;
   }
 }

@@ -4,7 +4,7 @@ import type { Runtime } from '../base/runtime.js';
 import type { Entry } from '../raft/message.js';
 import { framesOffset } from './format.js';
 import type { Group } from './group.js';
-import { collectorGroupsPerTurn } from './limits.js';
+import { collectorGroupsPerTurn, collectorSlotsPerTurn, collectorWindowBytes, restingRecordBytes } from './limits.js';
 import type { FoundEntry, WantedEntry } from './loader.js';
 import { planReads, readRun } from './loader.js';
 import type { Batch, LogWriter } from './log_writer.js';
@@ -18,8 +18,9 @@ import type { SegmentFiles } from './segment_files.js';
  *
  * A front segment that nothing needs is freed at once. One that is needed is emptied first: its needed
  * entries and the newest records of groups that rest in it are written again at the end of the log.
- * That happens while at least half of the sealed log is garbage, or an eighth when it is above `logBytesMax`. What is
- * rewritten never exceeds what was written otherwise (plus one segment), so a log of tiny
+ * That happens while at least half of the sealed log is garbage, above `logBytesMax` an eighth; and in a log half as
+ * large as that, when no more than a quarter of the front segment is needed: the few groups that pin it are moved out. What may be
+ * rewritten is bounded by what was written and what groups gave up, so a log of tiny
  * entries, whose frames alone look like garbage, cannot keep the collector spinning.
  *
  *   empty the front segment ─▶ sync ─▶ leave it out of `firstSegment` of a batch ─▶ sync ─▶ recycle its file
@@ -36,7 +37,9 @@ export class Collector {
   private readonly onDamagedEntry: (group: Group, index: number) => void;
   private running: Promise<void> | null = null;
   private stopped = false;
-  private rewrittenBytes = 0;
+  /** Bytes of entries moved, and of groups' newest records. */
+  private movedBytes = 0;
+  private restingBytes = 0;
   private saidFull = false;
 
   constructor(o: {
@@ -89,9 +92,15 @@ export class Collector {
       this.logger.warn({ sealed, needed: this.table.liveBytes }, 'raft log is above its size bound');
     }
     if (!above) this.saidFull = false;
-    const worthIt = above ? garbage * 8 >= sealed : garbage * 2 >= sealed;
-    const credit = this.writer.bytesWritten - this.rewrittenBytes * 2 + first.sizeBytes;
-    return worthIt && first.liveBytes <= credit;
+    const cost = first.liveBytes + first.anchors * restingRecordBytes;
+    // A few groups pin a segment that is otherwise garbage: cheap to free, but no use while the log is small.
+    const pinned = sealed * 2 > this.logBytesMax && cost * 4 <= first.sizeBytes;
+    const worthIt = pinned || garbage * (above ? 8 : 2) >= sealed;
+    // Entries that groups gave up. Each byte of them pays for moving eight others: all there are when an eighth is garbage.
+    const released = this.table.addedBytes - this.table.liveBytes - this.movedBytes;
+    const earned = this.writer.bytesWritten + released * 8 + first.sizeBytes;
+    const credit = earned - (this.movedBytes + this.restingBytes) * 2;
+    return worthIt && cost <= credit;
   }
 
   private async run(): Promise<void> {
@@ -108,22 +117,31 @@ export class Collector {
   }
 
   private async empty(segment: Segment): Promise<void> {
-    const wanted: WantedEntry[] = [];
+    // By place, so that a window of the segment is read once whatever groups have entries in it.
+    const windows: WantedEntry[][] = [];
     const resting: Group[] = [];
-    let seen = 0;
+    let groupsSeen = 0;
+    let slotsSeen = 0;
     for (const group of this.groups.values()) {
-      if (++seen % collectorGroupsPerTurn === 0) await this.turn();
+      slotsSeen += group.lastIndex() - group.baseIndex;
+      if (++groupsSeen >= collectorGroupsPerTurn || slotsSeen >= collectorSlotsPerTurn) {
+        groupsSeen = slotsSeen = 0;
+        await this.turn();
+      }
       if (this.groups.get(group.groupId) !== group) continue;
       if (group.anchor >= segment.base && group.anchor < segment.end) resting.push(group);
       group.eachEntryIn(segment.base + framesOffset, segment.end, (index, address) => {
-        wanted.push({ group, index, address, length: group.dataLengthOf(index) });
+        const window = Math.floor((address - segment.base) / collectorWindowBytes);
+        (windows[window] ??= []).push({ group, index, address, length: group.dataLengthOf(index) });
       });
     }
-    wanted.sort((a, b) => a.address - b.address);
-    for (const run of planReads(wanted, this.table)) {
-      const found = await readRun(run, this.table);
-      if (this.writer.hasFailed()) return;
-      await this.settle(this.rewriteFound(found));
+    for (const window of windows.filter((w) => w.length > 0)) {
+      window.sort((a, b) => a.address - b.address);
+      for (const run of planReads(window, this.table)) {
+        const found = await readRun(run, this.table);
+        if (this.writer.hasFailed()) return;
+        await this.settle(this.rewriteFound(found));
+      }
     }
     await this.settle(this.rewriteResting(resting, segment));
   }
@@ -147,7 +165,7 @@ export class Collector {
       if (group !== f.group || entries.at(-1)?.index !== f.index - 1) put();
       group = f.group;
       entries.push(f.entry);
-      this.rewrittenBytes += f.length + entryHeaderBytes;
+      this.movedBytes += f.length + entryHeaderBytes;
     }
     put();
     return batch;
@@ -157,7 +175,9 @@ export class Collector {
     let batch: Batch | null = null;
     for (const group of resting) {
       const rests = group.anchor >= segment.base && group.anchor < segment.end;
-      if (rests && this.groups.get(group.groupId) === group) batch = this.rewrite(group, []);
+      if (!rests || this.groups.get(group.groupId) !== group) continue;
+      batch = this.rewrite(group, []);
+      this.restingBytes += restingRecordBytes;
     }
     return batch;
   }

@@ -48,8 +48,14 @@
  *                     table is whole, that is all groups
  *   lost segment      refused: RaftLogError segmentMissing, segmentForeign, segmentHeaderDamaged
  *
- * Not here yet: a bound on log bytes that holds against groups which keep their entries (the collector
- * warns; the owner must compact them), a reserve for a full disk.
+ * How large it gets:
+ *
+ *   logBytesMax       above it garbage collection moves what it can
+ *   underPressure     at three quarters of the hard bound: the owner refuses proposals and compacts, whoever still needs the entries
+ *   logBytesHardMax   never exceeded: a write() with entries is refused (`full`), one that frees space never is
+ *
+ * Not here: room for a full disk is kept by the store (store/disk_watch.ts), not by the log. A batch itself cannot meet a full
+ * disk, its segment is there whole; making the next segment can, and that fails the log when the segment is needed.
  */
 export { openRaftLog, SegmentedLog } from './segmented_log.js';
 export type { RaftLogOptions } from './segmented_log.js';

@@ -20,14 +20,31 @@ export const batchBytesMax = 8 * MiB;
 export const writeBytesMax = 1024 * MiB;
 /** One read when entries are loaded or moved; bounds what is held per load. */
 export const readBytesMax = 4 * MiB;
+/** Entries that one load brings in: small entries cost by number, not by bytes. */
+export const loadEntriesMax = 16_384;
 /** Bytes between two wanted entries that are cheaper to read than to skip. */
 export const readGapBytesMax = 16 * KiB;
 /** Recycled segments kept ready; more than this are given back to the file system. */
 export const spareSegmentsMax = 2;
 /** The log may hold this much before garbage collection stops waiting for half of it to be garbage. */
 export const logBytesMaxDefault = 1024 * MiB;
+/**
+ * The log's files never take more than this. Before that, entries are refused (RaftLogError `full`); what frees
+ * space (compactions, drops, garbage collection) has `reserveSegments` for itself. Twice what the host lets groups keep.
+ */
+export const logBytesHardMaxDefault = 8 * 1024 * MiB;
+/** Segments of the hard bound that entries may not take: two spares, one made ahead, three for what frees space. */
+export const reserveSegments = 6;
+/** Share of the hard bound from which the log says that it is under pressure: its owner must refuse and compact. */
+export const pressureShare = 0.75;
 /** Groups looked at by garbage collection before it lets the event loop turn. */
 export const collectorGroupsPerTurn = 1024;
+/** Index slots looked at by garbage collection before it lets the event loop turn: about a millisecond. */
+export const collectorSlotsPerTurn = 131_072;
+/** Garbage collection moves this much of a segment at a time: some thousand entries, a few milliseconds. */
+export const collectorWindowBytes = 256 * KiB;
+/** What garbage collection counts for a group's newest record when it moves it. */
+export const restingRecordBytes = 40;
 /** A new segment is synced each time that this much of it was filled: one long sync would hold up those of batches. */
 export const fillSyncBytes = 4 * MiB;
 /** Entries of one page of an inspection. */
@@ -38,5 +55,10 @@ export const lossesToldMax = 256;
 export const syncSamplesMax = 512;
 
 assert(commandBytesMax * 2 <= segmentBytesDefault, 'the largest command fits a segment twice');
+assert(spareSegmentsMax + 4 <= reserveSegments, 'the reserve holds the spares, the segment made ahead, and three more');
+assert(
+  logBytesMaxDefault < logBytesHardMaxDefault * pressureShare,
+  'garbage collection works before anything is refused',
+);
 assert(arenaBytesMax * 4 <= cacheBytesMaxDefault, 'the cache can forget in small steps');
 assert(commandBytesMax <= loadedBytesMax, 'the largest entry can be loaded');

@@ -4,6 +4,8 @@ export type RaftLogErrorCode =
   | 'closed'
   /** A write or a sync failed earlier; the process must end. */
   | 'failed'
+  /** The log's files have reached their bound. Nothing was taken; compactions and drops make room. */
+  | 'full'
   /** The directory to inspect holds no Raft log. */
   | 'noLog'
   /** A segment between the first one needed and the newest is not there. */

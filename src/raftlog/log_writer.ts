@@ -154,6 +154,11 @@ export class LogWriter {
     return this.writing?.sinceMs ?? this.queue[0]?.sinceMs ?? null;
   }
 
+  /** Bytes of the segment that is made ahead of need. */
+  get aheadBytes(): number {
+    return this.ahead?.sizeBytes ?? 0;
+  }
+
   /** The segment that batches go to now; later ones in the table are still empty on disk. */
   get writtenSegment(): Segment {
     return this.written;

@@ -28,7 +28,9 @@ export interface RaftLog {
   /**
    * Takes records in order. The groups' in-memory state changes at once; the promise resolves when
    * this batch and all earlier ones are synced to disk. Batches given while a sync is running go out together
-   * in the next one (group commit). Rejects only when the log has failed for good; then every later call rejects too.
+   * in the next one (group commit). Rejects with RaftLogError `failed` when the log has failed for good; then every later
+   * call rejects too. Rejects with `full`, having taken nothing, when there are entries among the records and the log's files have
+   * reached their bound: the log goes on, and takes entries again when compactions or drops have made room.
    */
   write(records: readonly LogRecord[]): Promise<void>;
   /** A group's view, or undefined if the log does not know the group. */
@@ -64,6 +66,13 @@ export interface RaftLogStats {
   readonly groups: number;
   readonly segments: number;
   readonly diskBytes: number;
+  /** What diskBytes never exceeds. */
+  readonly diskBytesMax: number;
+  /**
+   * The segments hold so much that entries will soon be refused: the owner should take no new proposals and compact,
+   * forcing out what followers still need. Clears by itself.
+   */
+  readonly underPressure: boolean;
   /** Bytes of the entries that groups keep. Garbage collection cannot get the log below it; compaction can. */
   readonly liveBytes: number;
   readonly cacheBytes: number;

@@ -1,6 +1,5 @@
 import type { Disk } from '../base/disk.js';
 import type { Logger } from '../base/logger.js';
-import { must } from '../base/assert.js';
 import type { Runtime } from '../base/runtime.js';
 import type { LogId } from './format.js';
 import { encodeIdentity, frameHeaderBytes, identityName, parseSegmentName } from './format.js';
@@ -12,8 +11,7 @@ import { RaftLogError } from './log_error.js';
 import { scanLog, whatIsMissing } from './log_scan.js';
 import type { Replay } from './replay.js';
 import type { SegmentScan } from './segment_scan.js';
-import type { Segment } from './segment.js';
-import type { SegmentTable } from './segment.js';
+import type { Segment, SegmentTable } from './segment.js';
 import { SegmentFiles } from './segment_files.js';
 
 /** What opening found. The segments are in the table that was given. */
@@ -154,7 +152,7 @@ async function mendTail(tail: Segment, scan: SegmentScan, replay: Replay, logger
 /** Takes segments out of the table that the log does not need: given up ones, and empty ones behind its end. */
 function dropUnneeded(table: SegmentTable, tail: Segment, firstSegment: number): { old: Segment[]; ahead: Segment[] } {
   const ahead: Segment[] = [];
-  while (table.last !== tail) ahead.push(must(table.list.pop(), 'segment behind the end'));
+  while (table.last !== tail) ahead.push(table.pop());
   const old: Segment[] = [];
   while (table.first.sequence < firstSegment && table.first !== tail && !table.first.needed) old.push(table.shift());
   return { old, ahead };

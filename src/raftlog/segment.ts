@@ -72,6 +72,10 @@ export class Segment {
 export class SegmentTable {
   readonly list: Segment[] = [];
   liveBytes = 0;
+  /** Bytes of entries ever added; an entry that was moved counts each time. */
+  addedBytes = 0;
+  /** Sizes of all segments. */
+  sizeBytes = 0;
   private hit: Segment | null = null;
 
   get first(): Segment {
@@ -93,12 +97,22 @@ export class SegmentTable {
     const last = this.list.at(-1);
     assert(last === undefined || (last.end <= segment.base && last.sequence < segment.sequence), 'segments ascend');
     this.list.push(segment);
+    this.sizeBytes += segment.sizeBytes;
   }
 
   shift(): Segment {
     const first = must(this.list.shift(), 'first segment');
-    if (this.hit === first) this.hit = null;
-    return first;
+    return this.removed(first);
+  }
+
+  pop(): Segment {
+    return this.removed(must(this.list.pop(), 'last segment'));
+  }
+
+  private removed(segment: Segment): Segment {
+    if (this.hit === segment) this.hit = null;
+    this.sizeBytes -= segment.sizeBytes;
+    return segment;
   }
 
   find(address: number): Segment | undefined {
@@ -118,6 +132,7 @@ export class SegmentTable {
   addLive(address: number, bytes: number): void {
     must(this.find(address), 'segment of a live entry').liveBytes += bytes;
     this.liveBytes += bytes;
+    this.addedBytes += bytes;
   }
 
   removeLive(address: number, bytes: number): void {

@@ -29,6 +29,8 @@ export interface Spare {
  */
 export class SegmentFiles {
   readonly spares: Spare[] = [];
+  /** Bytes of segments that are out of the log and whose files are not spares or gone yet. */
+  recyclingBytes = 0;
   private readonly disk: Disk;
   private readonly directory: string;
   private readonly logId: LogId;
@@ -45,8 +47,7 @@ export class SegmentFiles {
   /** Plans the segment behind `previous` that can take `frameBytes`, and begins to make its file. */
   plan(previous: Segment | null, frameBytes: number): Segment {
     const sequence = (previous?.sequence ?? 0) + 1;
-    const needed = framesOffset + frameBytes + emptyFrameBytes;
-    const size = Math.max(this.segmentBytes, Math.ceil(needed / sizeAlignBytes) * sizeAlignBytes);
+    const size = this.sizeFor(frameBytes);
     const segment = new Segment(sequence, previous?.end ?? 0, size, segmentSeed(this.logId, sequence));
     segment.ready = this.enqueue(() => this.prepare(segment));
     // Whoever needs the segment waits for `ready` and learns of a failure there.
@@ -54,8 +55,15 @@ export class SegmentFiles {
     return segment;
   }
 
+  /** Size of the segment that a frame of this length would get. */
+  sizeFor(frameBytes: number): number {
+    const needed = framesOffset + frameBytes + emptyFrameBytes;
+    return Math.max(this.segmentBytes, Math.ceil(needed / sizeAlignBytes) * sizeAlignBytes);
+  }
+
   /** Takes a segment that is no longer needed out of the log. */
   recycle(segment: Segment): Promise<void> {
+    this.recyclingBytes += segment.sizeBytes;
     return this.enqueue(async () => {
       await segment.idle();
       const file = segment.openFile();
@@ -70,6 +78,7 @@ export class SegmentFiles {
         await this.disk.unlink(this.path(name));
       }
       await this.disk.syncDirectory(this.directory);
+      this.recyclingBytes -= segment.sizeBytes;
     });
   }
 

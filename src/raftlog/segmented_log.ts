@@ -4,13 +4,18 @@ import type { Logger } from '../base/logger.js';
 import type { Runtime } from '../base/runtime.js';
 import type { Entry } from '../raft/message.js';
 import { Collector } from './collector.js';
+import { frameOverheadBytes } from './format.js';
 import { Group } from './group.js';
 import type { GroupHost } from './group.js';
 import {
   arenaBytesMax,
   cacheBytesMaxDefault,
+  loadEntriesMax,
   loadedBytesMax,
+  logBytesHardMaxDefault,
   logBytesMaxDefault,
+  pressureShare,
+  reserveSegments,
   segmentBytesDefault,
   segmentBytesMin,
   writeBytesMax,
@@ -47,6 +52,8 @@ export interface RaftLogOptions {
   readonly cacheBytesMax?: number;
   /** The size that garbage collection works to stay below. Entries that are needed can exceed it. */
   readonly logBytesMax?: number;
+  /** The size that the log's files never exceed as long as every write fits a segment; at least `reserveSegments` + 2 segments. */
+  readonly logBytesHardMax?: number;
   /** Called once, when a write or sync failed. The process must end: nothing is acknowledged after it. */
   onFatal(error: Error): void;
   /** Called when an entry turns out damaged while the log is open: the group is in `damaged` from then on. */
@@ -60,6 +67,8 @@ export interface RaftLogOptions {
 export async function openRaftLog(options: RaftLogOptions): Promise<SegmentedLog> {
   const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
   assert(segmentBytes >= segmentBytesMin && segmentBytes < 2 ** 32, 'a segment has between 4 KiB and 4 GiB');
+  const hardMax = options.logBytesHardMax ?? logBytesHardMaxDefault;
+  assert(hardMax >= (reserveSegments + 2) * segmentBytes, 'the hard bound holds the reserve and two segments');
   const table = new SegmentTable();
   const loaded = new LoadedEntries(Math.min(loadedBytesMax, options.cacheBytesMax ?? cacheBytesMaxDefault));
   const buffer = new LogBuffer(options.cacheBytesMax ?? cacheBytesMaxDefault, arenaBytesMax);
@@ -113,6 +122,7 @@ class EntryAccess implements GroupHost {
       const length = group.dataLengthOf(index);
       bytes += length;
       if (wanted.length > 0 && bytes > Math.min(maxBytes, loadedBytesMax)) break;
+      if (wanted.length >= loadEntriesMax) break;
       if (this.cachedEntry(group, index, address) === null) wanted.push({ group, index, address, length });
       else if (wanted.length > 0) break;
     }
@@ -160,6 +170,9 @@ export class SegmentedLog implements RaftLog {
   private readonly files: Recovered['files'];
   private readonly writer: LogWriter;
   private readonly collector: Collector;
+  /** What the files may take, and of that what segments may take for entries. */
+  private readonly hardMaxBytes: number;
+  private readonly entriesMaxBytes: number;
   private entriesWritten = 0;
   private closing: Promise<void> | null = null;
 
@@ -178,6 +191,8 @@ export class SegmentedLog implements RaftLog {
     this.host = host;
     this.groups = recovered.groups;
     this.files = recovered.files;
+    this.hardMaxBytes = options.logBytesHardMax ?? logBytesHardMaxDefault;
+    this.entriesMaxBytes = this.hardMaxBytes - reserveSegments * (options.segmentBytes ?? segmentBytesDefault);
     this.writer = new LogWriter({
       buffer,
       table,
@@ -219,8 +234,13 @@ export class SegmentedLog implements RaftLog {
     const refusal = this.refusal();
     if (refusal !== null) return Promise.reject(refusal);
     let bytes = 0;
-    for (const record of records) bytes += recordBytesMax(record);
+    let entries = 0;
+    for (const record of records) {
+      bytes += recordBytesMax(record);
+      if (record.kind === 'append') entries += record.entries.length;
+    }
     assert(bytes <= writeBytesMax, 'one write() fits a batch');
+    if (entries > 0 && !this.hasRoom(bytes)) return Promise.reject(this.full());
     const batch = this.writer.reserve(bytes);
     for (const record of records) this.take(record, batch);
     this.writer.kick();
@@ -237,13 +257,14 @@ export class SegmentedLog implements RaftLog {
 
   stats(): RaftLogStats {
     const { writer, table } = this;
-    let diskBytes = 0;
-    for (const segment of table.list) diskBytes += segment.sizeBytes;
+    let diskBytes = table.sizeBytes + writer.aheadBytes + this.files.recyclingBytes;
     for (const spare of this.files.spares) diskBytes += spare.sizeBytes;
     return {
       groups: this.groups.size,
       segments: table.list.length,
       diskBytes,
+      diskBytesMax: this.hardMaxBytes,
+      underPressure: table.sizeBytes > this.entriesMaxBytes * pressureShare,
       liveBytes: table.liveBytes,
       cacheBytes: this.buffer.bytes + this.loaded.bytes,
       syncs: writer.syncs,
@@ -265,6 +286,21 @@ export class SegmentedLog implements RaftLog {
   private refusal(): Error | null {
     if (this.writer.failure !== null) return this.writer.failure;
     return this.closing === null ? null : new RaftLogError('closed', 'the Raft log is closed');
+  }
+
+  /** True if a write of this size leaves the reserve alone. */
+  private hasRoom(bytes: number): boolean {
+    if (bytes + frameOverheadBytes <= this.table.last.roomBytes) return true;
+    const taken = this.table.sizeBytes + this.files.recyclingBytes;
+    return taken + this.files.sizeFor(bytes + frameOverheadBytes) <= this.entriesMaxBytes;
+  }
+
+  private full(): RaftLogError {
+    const { sizeBytes, liveBytes } = this.table;
+    return new RaftLogError(
+      'full',
+      `the Raft log holds ${sizeBytes} bytes (${liveBytes} needed) of at most ${this.hardMaxBytes}: compact or drop groups`,
+    );
   }
 
   private take(record: LogRecord, batch: Batch): void {
