@@ -114,6 +114,16 @@ export class Faults {
     return true;
   }
 
+  /** The power of all stores fails at once: what nobody had synced is gone everywhere. */
+  private outage(): boolean {
+    const up = this.cluster.stores.filter((machine) => machine.state !== 'down');
+    for (const machine of up) {
+      machine.powerCut();
+      this.later(this.prng.int(10, 2_000), () => machine.boot());
+    }
+    return up.length > 0;
+  }
+
   private kill(): boolean {
     const machine = this.anyOf(this.cluster.machines);
     if (machine.state === 'down') return false;

@@ -1,16 +1,22 @@
-import { spawn, execFileSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { findMutant, simMutants } from './mutants.js';
 import type { Outcome } from './simulation.js';
 import { simulate } from './simulation.js';
 import { exitCodes } from './verdict.js';
 
 /**
- * `npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--steps K] [--jobs J] [--trace]`
+ * `npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--steps K] [--jobs J] [--trace] [--first] [--mutant NAME]`
+ * `npm run sim -- --mutants [--seeds A..B]`: plants each bug of mutants.ts and looks for it; passes if all are found.
+ * --first ends at the first seed that fails.
  * Exit codes: 0 all seeds passed, 2 wrong arguments, 10 a crash, 11 a safety violation, 12 no convergence, 13 undecided.
  */
-const usage = 'usage: npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--steps K] [--jobs J] [--trace]';
+const usage =
+  'usage: npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--steps K] [--jobs J] [--trace] [--first] [--mutant NAME]\n' +
+  '       npm run sim -- --mutants [--seeds A..B]';
 
 function fail(problem: string): never {
   console.error(`${problem}\n${usage}`);
@@ -25,6 +31,9 @@ const options = {
   jobs: { type: 'string' },
   trace: { type: 'boolean', default: false },
   every: { type: 'string', default: '1' },
+  first: { type: 'boolean', default: false },
+  mutant: { type: 'string' },
+  mutants: { type: 'boolean', default: false },
 } as const;
 
 function parse(): ReturnType<typeof parseArgs<{ options: typeof options }>>['values'] {
@@ -79,6 +88,7 @@ async function runHere(): Promise<number> {
     const again = [`--seed ${seed}`, ...(values.steps === undefined ? [] : [`--steps ${values.steps}`])].join(' ');
     console.error(`seed ${seed} at commit ${commit()}: ${kind}\n${problem}\nagain: npm run sim -- ${again} --trace`);
     worst = Math.max(worst, exitCodes[kind]);
+    if (values.first) break;
   }
   return worst;
 }
@@ -89,37 +99,81 @@ function lineOf({ seed, failure, counts, hash }: Outcome, realMs: number): strin
   return `seed ${seed} ${failure?.kind ?? 'ok'}: ${answered} answered, ${open} open, ${refused} refused, ${faults} faults, ${shards} shards, ${compared} comparisons, ${(virtualMs / 1000).toFixed(0)} s at ${speed} x real time, trace ${hash.slice(0, 12)}`;
 }
 
-/** Shares the range among processes. */
+/** Shares the range among processes; with --first the others end when one has found something. */
 async function runInChildren(): Promise<number> {
   const startMs = performance.now();
-  const codes = await Promise.all(
-    Array.from({ length: jobs }, (_, job) => {
-      const share = [
-        '--seeds',
-        `${first + job}..${last === Infinity ? first + job : last}`,
-        '--every',
-        String(jobs),
-        '--jobs',
-        '1',
-      ];
-      const rest = (['minutes', 'steps'] as const).flatMap((name) => {
-        const value = values[name];
-        return typeof value === 'string' ? [`--${name}`, value] : [];
-      });
-      const child = spawn(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), ...share, ...rest], {
-        stdio: 'inherit',
-      });
-      return new Promise<number>((resolve) => child.on('exit', (code) => resolve(code ?? exitCodes.crash)));
-    }),
-  );
-  const worst = Math.max(...codes);
+  const children: ChildProcess[] = [];
+  const ends = Array.from({ length: jobs }, async (_, job) => {
+    const share = ['--seeds', `${first + job}..${last === Infinity ? first + job : last}`, '--every', String(jobs)];
+    const rest = (['minutes', 'steps'] as const).flatMap((name) => {
+      const value = values[name];
+      return value === undefined ? [] : [`--${name}`, value];
+    });
+    const child = startChild([...share, '--jobs', '1', ...rest, ...(values.first ? ['--first'] : [])], 'inherit');
+    children.push(child);
+    const code = await endOf(child);
+    if (code !== 0 && values.first) for (const other of children) if (other.exitCode === null) other.kill();
+    return code;
+  });
+  const worst = Math.max(...(await Promise.all(ends)));
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   console.log(`${worst === 0 ? 'all seeds passed' : 'SOME SEEDS FAILED'} in ${seconds} s, commit ${commit()}`);
   return worst;
+}
+
+function startChild(args: readonly string[], output: 'inherit' | 'pipe', mutant = values.mutant): ChildProcess {
+  const plant = mutant === undefined ? [] : ['--import', new URL('./plant_mutant.js', import.meta.url).href];
+  const env = mutant === undefined ? process.env : { ...process.env, SKERRY_SIM_MUTANT: mutant };
+  const command = [...process.execArgv, ...plant, fileURLToPath(import.meta.url), ...args];
+  return spawn(process.execPath, command, { stdio: ['ignore', output, output], env });
+}
+
+/** 0 for a child that was told to end. */
+function endOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve) =>
+    child.on('exit', (code, signal) => resolve(signal === 'SIGTERM' ? 0 : (code ?? exitCodes.crash))),
+  );
+}
+
+/** Plants one bug after the other. A bug that no seed of the range shows is a failure. */
+async function huntMutants(): Promise<number> {
+  let missed = 0;
+  for (const { name, area, about } of simMutants) {
+    const child = startChild(
+      ['--seeds', `${first}..${last}`, '--jobs', String(jobs), '--first', '--mutant', name],
+      'pipe',
+      name,
+    );
+    let output = '';
+    child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    const code = await endOf(child);
+    const found = /^seed (\d+) at commit \S+: (crash|safety|liveness|unknown)\n(.*)$/m.exec(output);
+    if (code === 0 || found === null) {
+      missed++;
+      console.log(`MISSED ${name} (${area}: ${about})${code === 0 ? '' : `\n${output}`}`);
+    } else {
+      console.log(
+        `found ${name} (${area}: ${about}) with seed ${found[1] ?? ''}: ${found[2] ?? ''}: ${(found[3] ?? '').slice(0, 160)}`,
+      );
+    }
+  }
+  console.log(`${simMutants.length - missed} found, ${missed} missed`);
+  return missed === 0 ? 0 : 1;
+}
+
+function run(): Promise<number> {
+  if (values.mutants) return huntMutants();
+  if (values.mutant !== undefined && findMutant(values.mutant) === undefined) {
+    fail(`no mutant is named ${values.mutant}; there are ${simMutants.map((m) => m.name).join(', ')}`);
+  }
+  // A bug is planted while a process starts, so a planted run needs a process of its own.
+  const planted = values.mutant === undefined || process.env['SKERRY_SIM_MUTANT'] === values.mutant;
+  return planted && (jobs === 1 || values.seed !== undefined) ? runHere() : runInChildren();
 }
 
 process.on('unhandledRejection', (error) => {
   console.error('unhandled rejection', error);
   process.exit(exitCodes.crash);
 });
-process.exitCode = jobs === 1 || values.seed !== undefined ? await runHere() : await runInChildren();
+process.exitCode = await run();
