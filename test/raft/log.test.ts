@@ -155,3 +155,12 @@ void t.test('committed entries are paged by the bytes that are not applied yet',
   t.throws(() => log.appliedTo(0, 0), /move back/);
   t.end();
 });
+
+void t.test('a leader appends at the end of its log and nowhere else (Raft §5.3, leader append-only)', (t) => {
+  const log = logOf(run(1, 1), 1);
+  t.throws(() => log.append(normal(1, 2)), /at the end/);
+  t.throws(() => log.append(normal(1, 4)), /at the end/);
+  log.append(normal(1, 3));
+  t.equal(log.lastIndex(), 3);
+  t.end();
+});

@@ -299,3 +299,80 @@ void t.test('a joint configuration is left after a transfer that was given up', 
   t.strictSame(leader.node.confState, voters(1, 2));
   t.end();
 });
+
+void t.test('the change to leave a joint configuration is proposed once', (t) => {
+  // Pages of one entry: the state machine reports between the change and what was proposed after it.
+  const group = new Group(3, { asyncStorageWrites: true, maxCommittedSizePerReady: 16 });
+  const leader = group.elect(1);
+  leader.node.proposeConfChange(changeOf([['remove', 3]], ConfChangeTransition.JointImplicit));
+  for (const value of ['a', 'b', 'c']) leader.node.propose(Buffer.from(value));
+  group.settle();
+  t.strictSame(leader.node.confState, voters(1, 2));
+  const changes = leader.applied.filter((e) => e.type !== EntryType.EntryNormal);
+  const empty = leader.applied.filter((e) => e.type === EntryType.EntryNormal && e.data.length === 0);
+  t.equal(changes.length, 2, 'into it and out of it');
+  t.equal(empty.length, 1, 'the first of the term, and no refused change');
+  t.end();
+});
+
+void t.test('while joint, a leader needs both halves to be active (thesis §4.3, §6.2)', (t) => {
+  const group = new Group(5, { checkQuorum: true }, voters(1, 2, 3));
+  const leader = group.elect(1);
+  const change = changeOf(
+    [
+      ['add', 4],
+      ['add', 5],
+      ['remove', 2],
+      ['remove', 3],
+    ],
+    ConfChangeTransition.JointExplicit,
+  );
+  leader.node.proposeConfChange(change);
+  group.settle();
+  const roleAfterHearing = (...ids: number[]): string => {
+    for (const id of ids) leader.node.step(message(MsgType.MsgHeartbeatResp, id, 1, { term: 1 }));
+    leader.tick(electionTick);
+    leader.handleReadys();
+    return leader.node.role;
+  };
+  roleAfterHearing(2, 4);
+  t.equal(roleAfterHearing(2, 4), 'leader');
+  t.equal(roleAfterHearing(4, 5), 'follower', 'nobody of the outgoing half');
+  t.end();
+});
+
+void t.test('a member that is removed and added in one change starts anew', (t) => {
+  const group = new Group(3, {}, { ...voters(1, 2), learners: [3] });
+  const leader = group.elect(1);
+  group.propose(1, 'x');
+  t.equal(leader.node.status().progress.get(3)?.match, leader.node.lastIndex);
+  const change = changeOf([
+    ['remove', 3],
+    ['learner', 3],
+  ]);
+  leader.node.proposeConfChange(change);
+  group.settle(without(3));
+  t.equal(leader.node.status().progress.get(3)?.match, 0, 'its disk may be another one');
+  leader.node.step(message(MsgType.MsgAppResp, 3, 1, { term: 1, index: 2 }));
+  t.equal(leader.node.status().progress.get(3)?.match, 0);
+  t.end();
+});
+
+void t.test('a snapshot belongs to a session as appends do', (t) => {
+  const group = new Group(3);
+  const leader = group.elect(1);
+  leader.node.proposeConfChange(changeOf([['remove', 3]]));
+  group.settle();
+  leader.node.proposeConfChange(changeOf([['learner', 3]]));
+  group.settle(without(3));
+  leader.storage.compact(leader.node.applied);
+  offerSnapshot(leader);
+  leader.node.step(message(MsgType.MsgHeartbeatResp, 3, 1, { term: 1 }));
+  leader.node.step(
+    message(MsgType.MsgAppResp, 3, 1, { term: 1, context: 1, index: leader.node.lastIndex, reject: true }),
+  );
+  leader.handleReadys();
+  const snapshot = leader.outgoing.find((m) => m.type === MsgType.MsgSnap);
+  t.equal(snapshot?.context, 1);
+  t.end();
+});

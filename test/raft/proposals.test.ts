@@ -6,7 +6,7 @@ import type { MsgTypeName } from '../../src/raft/message.js';
 import { rows } from '../../src/raft/dispatch.js';
 import type { Role } from '../../src/raft/ready.js';
 import { RawNode } from '../../src/raft/raw_node.js';
-import { Group, heartbeatTick, message, testConfig, voters } from './group.js';
+import { Group, heartbeatTick, message, normal, testConfig, voters } from './group.js';
 import { MemoryRaftStorage } from './memory_storage.js';
 
 /* What enters the log, what is refused, and when messages are sent. */
@@ -203,5 +203,42 @@ void t.test('contradictory settings are refused', (t) => {
   for (const overrides of bad) {
     t.throws(() => new RawNode({ ...testConfig(1), ...overrides }, storage), JSON.stringify(overrides));
   }
+  t.end();
+});
+
+void t.test('batching: what does not fit one append goes out in several at once, as far as the window is open', (t) => {
+  const group = new Group(2, { sendPolicy: batchingSendPolicy, maxSizePerMsg: 20, maxInflightMsgs: 3 });
+  const leader = group.elect(1);
+  leader.tick(heartbeatTick);
+  group.settle();
+  for (let i = 0; i < 4; i++) leader.node.propose(Buffer.from('x'));
+  leader.handleReady();
+  const appends = leader.outgoing.filter((m) => m.type === MsgType.MsgApp);
+  t.strictSame(
+    appends.map((m) => m.entries.length),
+    [1, 1, 1],
+  );
+  t.end();
+});
+
+void t.test('acknowledgements of different sessions, leaders or terms are never made into one', (t) => {
+  const group = new Group(3, { sendPolicy: batchingSendPolicy, asyncStorageWrites: true });
+  const peer = group.peer(3);
+  const append = (from: number, term: number, context: number): void => {
+    const fields = { term, context, index: 0, logTerm: 0, entries: [normal(term, 1)] };
+    peer.node.step(message(MsgType.MsgApp, from, 3, fields));
+  };
+  append(1, 1, 0);
+  append(1, 1, 0);
+  append(1, 1, 4);
+  append(2, 2, 4);
+  peer.handleReady();
+  peer.sync();
+  t.match(peer.outgoing, [
+    { to: 1, term: 1, context: 0 },
+    { to: 1, term: 1, context: 4 },
+    { to: 2, term: 2, context: 4 },
+  ]);
+  t.equal(peer.outgoing.length, 3);
   t.end();
 });

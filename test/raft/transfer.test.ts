@@ -151,3 +151,15 @@ void t.test('a transfer to a replica that is then removed is given up', (t) => {
   t.equal(leader.node.status().leadTransferee, 0);
   t.end();
 });
+
+void t.test('a transfer has a whole election timeout, whenever it began', (t) => {
+  const group = new Group(3);
+  const leader = group.elect(1);
+  leader.tick(electionTick - 1);
+  leader.node.transferLeader(2);
+  leader.tick(electionTick - 1);
+  t.equal(leader.node.status().leadTransferee, 2);
+  leader.tick();
+  t.equal(leader.node.status().leadTransferee, 0);
+  t.end();
+});
