@@ -93,7 +93,7 @@ export const startingGroupsMax = 512;
 /** How often a free port is chosen anew when another process took it first. */
 export const bindAttemptsMax = 5;
 /** How often the free space is looked at, milliseconds. */
-export const diskWatchMs = 5_000;
+export const diskWatchMs = 1_000;
 /** How long a stopping store waits for others to take its leaderships over, milliseconds. */
 export const leaveTimeoutMs = 2_000;
 /** How often it looks whether they have, milliseconds. */

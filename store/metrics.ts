@@ -93,6 +93,7 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
     'Bytes on their way to the engine.',
     () => store.replicas.engine.writeBacklogBytes,
   );
+  gauge('disk_full', '1 while writes are refused because the disk is nearly full.', () => (store.kv.diskFull ? 1 : 0));
   gauge('placement_session_up', '1 while a session with placement is open.', () => (store.session.connected ? 1 : 0));
   eventLoopLag(registry);
   peerCounters(registry, transport);

@@ -89,7 +89,10 @@ export class Store {
     this.kv = new KvService({ clusterId, storeId, runtime, engine, replicas: this.replicas, forward, fatal });
     this.reports = new ShardReports(this.replicas, runtime);
     this.addresses = new PeerAddresses(parts);
-    this.diskWatch = new DiskWatch(parts, (full) => (this.kv.diskFull = full));
+    this.diskWatch = new DiskWatch(parts, (room) => {
+      this.kv.diskFull = room !== 'enough';
+      this.multi.refuseEntries(room === 'critical');
+    });
     this.stale = new StaleReplicas({ clusterId, replicas: this.replicas, members, connector, runtime, logger, fatal });
     this.session = new PlacementSession({
       ...parts,
@@ -147,7 +150,7 @@ export class Store {
       ...(parts.raft === undefined ? {} : { options: parts.raft }),
       callbacks: {
         unknownGroup: (fromHost, groupId, message) => replicas.unknownGroup(fromHost, groupId, message),
-        acceptSnapshot: (groupId, head) => replicas.acceptSnapshot(groupId, head),
+        acceptSnapshot: (groupId, head) => !this.kv.diskFull && replicas.acceptSnapshot(groupId, head),
         stranger: (groupId, message) => replicas.stranger(groupId, message),
         gone: (groupId, replicaId) => this.stale.ask(groupId, replicaId),
         dataLost: (groupId, replicaId) =>

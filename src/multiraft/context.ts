@@ -28,6 +28,8 @@ export interface HostContext {
   syncAgeMs: number;
   /** The disk has not synced for so long that nothing here should lead (disk_stall.ts). */
   diskStalled: boolean;
+  /** The disk has no room for entries of leaders elsewhere. */
+  refusesEntries: boolean;
   /** Set once the disk, the engine or an invariant failed: nothing is acknowledged from then on. */
   failed: boolean;
   closed: boolean;

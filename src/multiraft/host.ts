@@ -36,6 +36,11 @@ export interface MultiRaft {
   forward(hostId: number, payload: Buffer, timeoutMs: number): Promise<Buffer>;
   /** Tells another host that a replica of it is no longer a member. */
   sendGone(hostId: number, gone: GoneNotice): void;
+  /**
+   * While true, entries of leaders on other hosts are not taken: this disk has no room for them. Votes, heartbeats and what
+   * is led here go on; leaders repeat what was not taken.
+   */
+  refuseEntries(refuse: boolean): void;
   stats(): MultiRaftStats;
   /** Begins to talk to other hosts and to tick. Groups that are on disk are added before. */
   start(): Promise<void>;

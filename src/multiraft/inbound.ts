@@ -77,7 +77,7 @@ export class Inbound implements TransportHandlers {
 
   message(fromHost: number, groupId: number, message: Message): void {
     if (!isRunning(this.host) || !travelling.has(message.type)) return;
-    if (message.entries.length > 0 && this.writer.unsyncedBytes >= this.host.options.limits.unsyncedBytes) {
+    if (message.entries.length > 0 && this.hasNoRoom()) {
       this.host.counters.messagesDropped++;
       return;
     }
@@ -117,6 +117,11 @@ export class Inbound implements TransportHandlers {
 
   snapshot(fromHost: number, head: SnapshotHeadInfo): Promise<SnapshotSink> {
     return this.receiver.receive(fromHost, head);
+  }
+
+  /** Entries are not taken while the disk is full or too far behind: their leader sends them again. */
+  private hasNoRoom(): boolean {
+    return this.host.refusesEntries || this.writer.unsyncedBytes >= this.host.options.limits.unsyncedBytes;
   }
 
   /** Leaders of a suspect host are not listened to, and a host whose disk is stalled takes no leadership. */

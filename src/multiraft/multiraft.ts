@@ -143,6 +143,10 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     this.host.wake();
   }
 
+  refuseEntries(refuse: boolean): void {
+    this.host.refusesEntries = refuse;
+  }
+
   stats(): MultiRaftStats {
     let leaders = 0;
     for (const peer of this.peers.values()) if (peer.isLeader()) leaders++;
@@ -255,6 +259,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
       tick: 0,
       syncAgeMs: 0,
       diskStalled: false,
+      refusesEntries: false,
       failed: false,
       closed: false,
       quarantine: (groupId) => this.quarantine(groupId),

@@ -113,6 +113,7 @@ export class FakePlacement {
 export interface WorldOptions {
   /** Bound of the memory for recent entries of a store's Raft log. */
   readonly raftLogCacheBytes?: number;
+  readonly diskReserveBytes?: number;
 }
 
 export interface WorldStore {
@@ -310,7 +311,7 @@ export class StoreWorld {
       stagingDirectory: '/staging',
       reportIntervalMs: 1_000,
       capacityBytes: 0,
-      diskReserveBytes: 0,
+      diskReserveBytes: this.options.diskReserveBytes ?? 0,
       fatal,
     });
     await store.start();
