@@ -5,6 +5,7 @@ import type { Label, Replica, Shard } from '../../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../../src/gen/skerry/v1/meta.js';
 import type {
   ChangeReplicas,
+  HeldReplica,
   PlacementClient,
   ShardReport,
   SplitShard,
@@ -33,6 +34,8 @@ export class ScriptedStore {
   readonly responses: StoreSessionResponse[] = [];
   /** Commands of these kinds are taken and not carried out. */
   readonly ignored = new Set<string>();
+  /** What its heartbeats name as damaged. */
+  quarantined: HeldReplica[] = [];
   ended = false;
   private readonly world: World;
   private readonly clusterId: number;
@@ -75,11 +78,10 @@ export class ScriptedStore {
     stream.on('data', (frame: StoreSessionResponse) => this.receive(frame));
     stream.on('end', () => void (this.ended = true));
     stream.on('error', () => void (this.ended = true));
-    const report = StoreReport.create({ capacityBytes: 1_000_000, incarnation: 1 });
-    this.send({ store: report, held });
+    this.send({ store: this.storeReport(), held });
     const led = [...this.world.shards.values()].filter((s) => s.leaderStoreId === this.storeId);
     this.send({ shards: led.map((s) => this.reportOf(s.shard.shardId)) });
-    this.beat = setInterval(() => this.send({ store: report }), 50);
+    this.beat = setInterval(() => this.send({ store: this.storeReport() }), 50);
   }
 
   disconnect(): void {
@@ -91,6 +93,12 @@ export class ScriptedStore {
 
   send(part: Partial<StoreSessionRequest>): void {
     this.stream?.write({ ...StoreSessionRequest.create(), clusterId: this.clusterId, storeId: this.storeId, ...part });
+  }
+
+  private storeReport(): StoreReport {
+    const { quarantined } = this;
+    const quarantinedCount = quarantined.length;
+    return StoreReport.create({ capacityBytes: 1_000_000, incarnation: 1, quarantined, quarantinedCount });
   }
 
   private receive(frame: StoreSessionResponse): void {
