@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 
 /** CPU seconds (user and system) that a process has used, from /proc; null where there is no /proc. */
@@ -13,6 +13,14 @@ export function cpuSeconds(pid: number): number | null {
     if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) return null;
     throw error;
   }
+}
+
+const mainThread = `/proc/self/task/${process.pid}/schedstat`;
+
+/** Milliseconds of CPU that the event loop's thread has used; of its busy time where there is no /proc. */
+export function loopCpuMs(): number {
+  if (!existsSync(mainThread)) return performance.eventLoopUtilization().active;
+  return Number(readFileSync(mainThread, 'utf8').split(' ')[0]) / 1e6;
 }
 
 /** The machine's shape, for the head of a report. */

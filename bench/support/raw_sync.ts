@@ -1,12 +1,12 @@
 import { closeSync, fdatasync, fstatSync, openSync, unlinkSync, write } from 'node:fs';
 import { join } from 'node:path';
 
-/** What the disk allows: appends of one 4 KiB block, each followed by fdatasync, for `ms` milliseconds. Syncs per second. */
-export async function rawSyncsPerSecond(directory: string, ms: number): Promise<number> {
+/** What the disk allows: writes of one block (4 KiB), each followed by fdatasync, for `ms` milliseconds. Syncs per second. */
+export async function rawSyncsPerSecond(directory: string, ms: number, blockBytes = 4096): Promise<number> {
   const path = join(directory, 'raw-sync.bench');
   const fd = openSync(path, 'w');
-  const block = Buffer.alloc(4096, 7);
-  const prefill = 2048;
+  const block = Buffer.alloc(blockBytes, 7);
+  const prefill = Math.max(64, Math.ceil((8 << 20) / blockBytes));
   try {
     for (let i = 0; i < prefill; i++) await writeAt(fd, block, i * block.length);
     await syncFile(fd);

@@ -36,6 +36,8 @@ export class Group implements GroupLog {
   anchor = 0;
   /** The last batch whose table has this group. */
   tabledSequence = 0;
+  /** The hard state that opening fills in, over and over. */
+  private restored: { term: number; vote: number; commit: number } | null = null;
   private readonly host: GroupHost;
   private slots: number[] = [];
   /** Slots of compacted entries at the front of the array. */
@@ -144,6 +146,18 @@ export class Group implements GroupLog {
     this.head = 0;
     this.baseIndex = index;
     this.baseTerm = term;
+  }
+
+  /** While opening: takes a hard state from a record. It is one object for all records: nobody has been given it yet. */
+  restoreHardState(term: number, vote: number, commit: number): void {
+    if (this.restored === null || this.hardState !== this.restored) {
+      this.restored = { term, vote, commit };
+      this.hardState = this.restored;
+      return;
+    }
+    this.restored.term = term;
+    this.restored.vote = vote;
+    this.restored.commit = commit;
   }
 
   /** While opening: takes bounds from a record. Entries that they imply and that are not known are missing. */

@@ -136,9 +136,14 @@ export interface RecordSink {
   entry(index: number, term: number, length: number, position: number): void;
 }
 
+/** A record's state. One object for all records of a batch: valid until the sink returns. */
 export interface DecodedState {
   groupId: number;
-  hardState: HardState | null;
+  /** False: the group has no hard state, and the three numbers no meaning. */
+  hasHardState: boolean;
+  term: number;
+  vote: number;
+  commit: number;
   baseIndex: number;
   baseTerm: number;
   lastIndex: number;
@@ -184,31 +189,47 @@ class Reader {
   }
 }
 
-function decodeState(r: Reader, flags: number): DecodedState | null {
+function emptyState(): DecodedState {
+  return {
+    groupId: 0,
+    hasHardState: false,
+    term: 0,
+    vote: 0,
+    commit: 0,
+    baseIndex: 0,
+    baseTerm: 0,
+    lastIndex: 0,
+    damaged: false,
+    first: 0,
+    count: 0,
+  };
+}
+
+/** Reads what comes before a record's entries into `out`. False: it is not that. */
+function decodeState(r: Reader, flags: number, out: DecodedState): boolean {
   const groupId = r.varint();
-  let hardState: HardState | null = null;
-  if (flags & RecordFlags.hardState) {
-    hardState = { term: r.varint(), vote: r.varint(), commit: r.varint() };
-    if (hardState.term < 0 || hardState.vote < 0 || hardState.commit < 0) return null;
+  out.hasHardState = (flags & RecordFlags.hardState) !== 0;
+  if (out.hasHardState) {
+    out.term = r.varint();
+    out.vote = r.varint();
+    out.commit = r.varint();
+    if (out.term < 0 || out.vote < 0 || out.commit < 0) return false;
   }
   const baseIndex = r.varint();
   const baseTerm = r.varint();
   const length = r.varint();
   const count = r.varint();
-  if (groupId < 0 || baseIndex < 0 || baseTerm < 0 || length < 0 || count < 0) return null;
+  if (groupId < 0 || baseIndex < 0 || baseTerm < 0 || length < 0 || count < 0) return false;
   const offset = count > 0 ? r.varint() : 1;
-  if (offset < 1 || (count > 0 && offset + count - 1 > length)) return null;
-  const damaged = (flags & RecordFlags.damaged) !== 0;
-  return {
-    groupId,
-    hardState,
-    baseIndex,
-    baseTerm,
-    lastIndex: baseIndex + length,
-    damaged,
-    first: baseIndex + offset,
-    count,
-  };
+  if (offset < 1 || (count > 0 && offset + count - 1 > length)) return false;
+  out.groupId = groupId;
+  out.baseIndex = baseIndex;
+  out.baseTerm = baseTerm;
+  out.lastIndex = baseIndex + length;
+  out.damaged = (flags & RecordFlags.damaged) !== 0;
+  out.first = baseIndex + offset;
+  out.count = count;
+  return true;
 }
 
 function decodeEntries(r: Reader, state: DecodedState, sink: RecordSink): boolean {
@@ -226,6 +247,7 @@ function decodeEntries(r: Reader, state: DecodedState, sink: RecordSink): boolea
 /** Reads b[start, end) as records. False: the bytes are not records; the sink has seen those before the fault. */
 export function decodeRecords(b: Buffer, start: number, end: number, sink: RecordSink): boolean {
   const r = new Reader(b, start, end);
+  const state = emptyState();
   while (r.at < r.end) {
     const position = r.at;
     const flags = r.byte();
@@ -236,8 +258,7 @@ export function decodeRecords(b: Buffer, start: number, end: number, sink: Recor
       sink.dropped(groupId);
       continue;
     }
-    const state = decodeState(r, flags);
-    if (state === null) return false;
+    if (!decodeState(r, flags, state)) return false;
     sink.state(state, position);
     if (!decodeEntries(r, state, sink)) return false;
   }

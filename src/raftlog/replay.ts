@@ -69,7 +69,8 @@ export class Replay implements RecordSink {
 
   state(record: DecodedState, position: number): void {
     const group = this.groupFor(record.groupId);
-    group.hardState = record.hardState;
+    if (record.hasHardState) group.restoreHardState(record.term, record.vote, record.commit);
+    else group.hardState = null;
     group.damaged = record.damaged;
     // The entries of an append come after what is kept; those of a rewrite exist already, somewhere in the log.
     const appends = record.count > 0 && record.first + record.count - 1 === record.lastIndex;

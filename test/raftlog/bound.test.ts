@@ -8,6 +8,9 @@ import type { SegmentedLog } from '../../src/raftlog/segmented_log.js';
 import { MemoryDisk } from '../support/memory_disk.js';
 import { append, create, directory, entry, openLog, readAll } from './support.js';
 
+// It takes its time on a busy machine.
+t.setTimeout(280_000);
+
 const segmentBytes = 4096;
 const segmentsMax = reserveSegments + 6;
 const bounded = {

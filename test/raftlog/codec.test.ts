@@ -118,8 +118,15 @@ void t.test('records come out as they went in', (t) => {
       const got: unknown[] = [];
       const good = decodeRecords(Buffer.concat(out.frameChunks()), 0, out.address, {
         dropped: (groupId) => got.push(groupId),
-        state: ({ groupId, hardState, baseIndex, baseTerm, damaged, lastIndex }: DecodedState) =>
-          got.push({ groupId, hardState, baseIndex, baseTerm, damaged, lastIndex }),
+        state: ({ groupId, hasHardState, term, vote, commit, baseIndex, baseTerm, damaged, lastIndex }: DecodedState) =>
+          got.push({
+            groupId,
+            hardState: hasHardState ? { term, vote, commit } : null,
+            baseIndex,
+            baseTerm,
+            damaged,
+            lastIndex,
+          }),
         entry: (index, term, length) => got.push([index, term, length]),
       });
       t.same(got, expected);

@@ -5,6 +5,9 @@ import type { LogRecord } from '../../src/raftlog/raft_log.js';
 import { MemoryDisk } from '../support/memory_disk.js';
 import { append, create, entry, openLog, readAll } from './support.js';
 
+// It takes its time on a busy machine.
+t.setTimeout(280_000);
+
 void t.test('twelve hundred idle groups do not keep a busy log from shrinking, and lose nothing', async (t) => {
   const disk = new MemoryDisk();
   const options = { segmentBytes: 65_536, cacheBytesMax: 65_536 };

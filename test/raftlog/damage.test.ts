@@ -6,6 +6,9 @@ import type { SegmentedLog } from '../../src/raftlog/segmented_log.js';
 import { MemoryDisk } from '../support/memory_disk.js';
 import { append, create, directory, entry, openLog, readAll } from './support.js';
 
+// It takes its time on a busy machine.
+t.setTimeout(280_000);
+
 const small = { segmentBytes: 4096 };
 
 /** A log of two segments and four groups, with truncations, votes and compactions; the last batch is group 1's. */

@@ -8,6 +8,9 @@ import { Prng } from '../../src/base/prng.js';
 import { MemoryDisk } from '../support/memory_disk.js';
 import { append, create, directory, entry, openLog, readAll } from './support.js';
 
+// It takes its time on a busy machine.
+t.setTimeout(280_000);
+
 const small = { segmentBytes: 4096 };
 
 /** Every byte that the disk holds, by name: what must be the same before and after an inspection. */

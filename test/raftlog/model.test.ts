@@ -9,6 +9,9 @@ import type { Model, ModelGroup } from './log_model.js';
 import { apply, describe, describeModel, lastIndex, termAt } from './log_model.js';
 import { openLog } from './support.js';
 
+// It takes its time on a busy machine.
+t.setTimeout(280_000);
+
 /**
  * Random appends, truncations, compactions, resets, drops, loads, clean reopenings, killed processes and power cuts
  * over 100 groups, against a model. The log after a crash must be the model's state after some write() call: not before
