@@ -103,7 +103,9 @@ function addLearner(storeId: number, replicaId: number, shard: ShardRecord, view
     if (replicaId !== 0 && present.replicaId !== replicaId)
       return broken(`store ${storeId} has another replica already`);
     if (view.isQuarantined(present.replicaId)) return broken('the learner lost data');
-    return view.isCaughtUp(shard.shardId, present.replicaId) ? done : wait('the learner is catching up');
+    if (view.isCaughtUp(shard.shardId, present.replicaId)) return done;
+    // Nobody will ever catch up there; the learner checker removes what was added.
+    return view.isDown(storeId) ? broken(`store ${storeId} is down`) : wait('the learner is catching up');
   }
   if (isJoint(shard)) return broken('the shard is in a joint configuration');
   if (view.isDown(storeId)) return broken(`store ${storeId} is down`);

@@ -47,6 +47,12 @@ const split: Step = { kind: 'splitShard', splitKey: Buffer.alloc(0), newShardId:
 const stepCases: readonly StepCase[] = [
   { name: 'add: absent', step: add, replicas: { 1: 'v' }, finds: 'changeReplicas 4:2' },
   { name: 'add: catching up', step: add, replicas: { 1: 'v', 4: 'l!' }, finds: 'wait' },
+  {
+    name: 'add: the store went down while the learner was catching up',
+    step: { ...add, storeId: 6, replicaId: 106 },
+    replicas: { 1: 'v', 6: 'l!' },
+    finds: 'broken',
+  },
   { name: 'add: caught up', step: add, replicas: { 1: 'v', 4: 'l' }, finds: 'done' },
   {
     name: 'add: another replica is there',
@@ -142,7 +148,7 @@ function describe(command: StoreCommand['command']): string {
 }
 
 function viewOf(shard: ShardSpec): FixedView {
-  return fixedView({ stores: [{}, {}, {}, {}, { state: 'silent' }], shards: [shard] });
+  return fixedView({ stores: [{}, {}, {}, {}, { state: 'silent' }, { state: 'down' }], shards: [shard] });
 }
 
 for (const { name, step, replicas, leader, finds } of stepCases) {

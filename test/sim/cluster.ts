@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { must } from '../../src/base/assert.js';
 import { Prng } from '../../src/base/prng.js';
 import { AdminClient, SkerryError } from '../../src/client/index.js';
@@ -109,6 +110,33 @@ export class SimCluster {
     return left === undefined ? null : `a replica is left behind: store/shard ${left}`;
   }
 
+  /** What every store and placement know of the shards that are not in order, for people. */
+  describe(): string {
+    const lines: string[] = [];
+    for (const shard of this.shards()) {
+      const problem = this.shardDisorder(shard);
+      if (problem === null) continue;
+      lines.push(`shard ${shard.shardId}: ${problem}; placement: ${describeShard(shard)}`);
+      for (const { machine, store } of this.running()) {
+        const held = store.replicas.machine(shard.shardId);
+        const status = store.multi.group(shard.shardId)?.status();
+        if (held === undefined) continue;
+        lines.push(`  ${machine.name} (store ${machine.storeId}) ${held.phase}: ${describeShard(held.shard)}`);
+        if (status === undefined) continue;
+        const { role, term, leaderId, commit, applied, firstIndex, lastIndex, progress } = status;
+        lines.push(
+          `    ${role} term ${term} leader ${leaderId} commit ${commit} applied ${applied} log ${firstIndex}..${lastIndex}`,
+        );
+        for (const p of progress) lines.push(`    ${JSON.stringify(p)}`);
+      }
+    }
+    const work = this.placementLeader()?.leading;
+    if (work !== undefined && work !== null) {
+      for (const operator of work.planner.table.running()) lines.push(`operator ${inspect(operator, { depth: 4 })}`);
+    }
+    return lines.join('\n');
+  }
+
   private shardDisorder(shard: Shard): string | null {
     if (shard.replicas.some((r) => r.role !== ReplicaRole.VOTER)) return 'a change is under way';
     if (shard.replicas.length !== 3) return `${shard.replicas.length} replicas`;
@@ -158,4 +186,9 @@ export class SimCluster {
       return running?.replicaId === replicaId && running.phase === 'normal';
     });
   }
+}
+
+function describeShard({ epoch, replicas }: Shard): string {
+  const held = replicas.map((r) => `${r.replicaId}@${r.storeId}:${r.role}`).join(' ');
+  return `epoch ${epoch?.version ?? 0}/${epoch?.confVer ?? 0} [${held}]`;
 }

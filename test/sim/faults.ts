@@ -272,6 +272,8 @@ export class Faults {
         await this.cluster.clock.resolve(admin.drainStore(storeId, true));
         return;
       } catch (error) {
+        // A drain that was complete has removed the store: placement refuses to take it back.
+        if (error instanceof SkerryError && error.code === 'FAILED_PRECONDITION') return;
         if (!(error instanceof SkerryError) || this.cluster.clock.nowMs > until) throw error;
         await this.cluster.clock.advance(200);
       }

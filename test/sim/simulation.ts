@@ -158,7 +158,9 @@ class Simulation {
       const problem =
         this.workload.running > 0 ? `${this.workload.running} lanes of clients run` : this.cluster.disorder();
       if (problem === null) break;
-      if (this.clock.nowMs >= until) throw new LivenessError(`the cluster does not come back into order: ${problem}`);
+      if (this.clock.nowMs >= until) {
+        throw new LivenessError(`the cluster does not come back into order: ${problem}\n${this.cluster.describe()}`);
+      }
       await this.clock.advance(100);
       this.observe(false);
     }

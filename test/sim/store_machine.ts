@@ -4,7 +4,7 @@ import { openRaftLog } from '../../src/raftlog/segmented_log.js';
 import { MemoryTransport } from '../../src/transport/memory_network.js';
 import { kvGrpcService } from '../../store/kv_grpc.js';
 import { placementCallTimeoutMs } from '../../store/limits.js';
-import { PlacementMembers } from '../../store/placement_members.js';
+import { PlacementMembers, PlacementRefusal } from '../../store/placement_members.js';
 import { RpcPlacementConnector } from '../../store/placement_rpc.js';
 import { Store } from '../../store/store.js';
 import type { VirtualRuntime } from '../support/virtual_runtime.js';
@@ -66,7 +66,7 @@ export class StoreMachine extends Machine {
     await store.start();
     this.raftLog = raftLog;
     this.store = store;
-    void this.announce(connector, members);
+    this.announce(connector, members).catch((error: unknown) => this.refused(runtime, error));
   }
 
   protected forgetProcess(): void {
@@ -90,6 +90,23 @@ export class StoreMachine extends Machine {
       (member) => connector.registerStore(member, this.registration(), placementCallTimeoutMs),
       () => undefined,
     );
+  }
+
+  /** A drained store was removed from the cluster. People give its machine back as a new store, with an empty disk. */
+  private refused(runtime: VirtualRuntime, error: unknown): void {
+    if (!(error instanceof PlacementRefusal)) {
+      this.fatal(runtime)(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    if (this.runtime !== runtime) return;
+    this.around.note(`${this.name} is refused: ${error.message}`);
+    this.retire();
+  }
+
+  /** Takes a store out of service whose removal is complete; its machine comes back as a new store. */
+  retire(): void {
+    this.loseDisk();
+    this.boot();
   }
 
   private registration(): Parameters<RpcPlacementConnector['registerStore']>[1] {
