@@ -228,6 +228,7 @@ function printRounds(rounds: readonly Round[], o: Options): void {
   row('  ratio to raw', (r) => r.single.batchesPerSecond / r.rawSyncs, 2);
   row('RocksDB, synced batch of one entry/s', (r) => r.rocksdbSingle);
   row('  ratio to RocksDB', (r) => r.single.batchesPerSecond / r.rocksdbSingle, 2);
+  row('CPU of the event loop, us per batch', (r) => r.single.loopUsPerEntry, 1);
   console.log(`${o.batchEntries} entries per write(), ${o.depth} outstanding`);
   row('entries/s', (r) => r.batched.entriesPerSecond);
   row('synced batches/s', (r) => r.batched.batchesPerSecond);
