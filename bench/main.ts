@@ -9,6 +9,10 @@ const workloads: Readonly<Record<string, { about: string; load: () => Promise<Wo
   put: { about: 'durable puts through a local cluster', load: async () => (await import('./put.js')).run },
   raftlog: { about: 'the Raft log alone', load: async () => (await import('./raftlog.js')).run },
   'raft-core': { about: 'the Raft core alone, without I/O', load: async () => (await import('./raft_core.js')).run },
+  multiraft: {
+    about: 'many groups on three hosts, without I/O',
+    load: async () => (await import('./multiraft.js')).run,
+  },
   engine: { about: 'the KV engine alone', load: async () => (await import('./engine.js')).run },
 });
 

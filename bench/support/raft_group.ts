@@ -41,7 +41,7 @@ function config(id: number, seed: number): RaftConfig {
 /** One replica with its log; storage work is done the moment it is handed out. */
 class Replica {
   readonly node: RawNode;
-  readonly inbox: Message[] = [];
+  inbox: Message[] = [];
   /** Index of the last entry that the state machine has seen. */
   appliedIndex = 0;
   private readonly id: number;
@@ -57,8 +57,10 @@ class Replica {
   /** Steps what came in and handles Readys until there is none. */
   work(): void {
     const { node, inbox } = this;
-    for (const m of inbox) node.step(m);
-    inbox.length = 0;
+    if (inbox.length > 0) {
+      this.inbox = [];
+      for (const m of inbox) node.step(m);
+    }
     while (node.hasReady()) {
       for (const m of node.ready().messages) {
         if (m.to === appendThread) this.append(m);

@@ -219,10 +219,11 @@ export class Peer implements Group, StorageOwner {
   }
 
   tick(): void {
-    this.core.tick();
-    if (this.core.hasReady()) this.markDirty();
-    this.proposals.expire();
-    if (this.reads !== null) this.reads.expire(this.host.tick, this.readFailure('timeout'));
+    if (this.core.tick() && this.core.hasReady()) this.markDirty();
+    if (this.proposals.awaited > 0) this.proposals.expire();
+    if (this.reads !== null && this.reads.count > 0) {
+      this.reads.expire(this.host.tick, this.readFailure('timeout'));
+    }
   }
 
   /** No election of its own for now; called with every tick of a disk that does not sync. */
@@ -283,8 +284,11 @@ export class Peer implements Group, StorageOwner {
     this.dirty = false;
     if (this.stopped) return;
     const offered = this.offerSnapshot();
-    for (const message of this.inbox) this.core.step(message);
-    this.inbox.length = 0;
+    if (this.inbox.length > 0) {
+      const arrived = this.inbox;
+      this.inbox = [];
+      for (const message of arrived) this.core.step(message);
+    }
     this.noticeLeadership();
     this.proposals.flush();
     this.startReadRound();

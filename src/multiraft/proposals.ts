@@ -34,6 +34,11 @@ export class Proposals {
     this.core = core;
   }
 
+  /** Commands and membership changes whose fate is not known yet. */
+  get awaited(): number {
+    return this.count;
+  }
+
   /** Takes a command for this turn's entry, or refuses it (later) as busy. */
   add(kind: CommandKind, bytes: Buffer, done: ProposalDone): void {
     const { budget, options } = this.host;

@@ -82,7 +82,7 @@ export class PeerTable {
 
   private matchOf(half: readonly Progress[]): number {
     const values = this.matchScratch;
-    values.length = half.length;
+    if (values.length !== half.length) values.length = half.length;
     for (let i = 0; i < half.length; i++) values[i] = half[i]?.match ?? 0;
     return majorityIndex(values);
   }
@@ -95,7 +95,7 @@ export class PeerTable {
 
   private roundOf(half: readonly Progress[]): number {
     const values = this.roundScratch;
-    values.length = half.length;
+    if (values.length !== half.length) values.length = half.length;
     for (let i = 0; i < half.length; i++) values[i] = half[i]?.ackedRound ?? 0;
     return majorityIndex(values);
   }
