@@ -379,3 +379,19 @@ void t.test('two leaders in one term are a broken invariant', (t) => {
   t.throws(() => group.peer(3).node.step(message(MsgType.MsgHeartbeat, 2, 3, { term: 1 })), /both lead/);
   t.end();
 });
+
+void t.test('a follower that is silent gets no snapshot until it is heard', (t) => {
+  const group = new Group(3, { checkQuorum: true });
+  const leader = group.elect(1);
+  for (let i = 0; i < 5; i++) group.propose(1, 'v', [1, 2]);
+  leader.storage.snapshotMeta = { index: 6, term: 1, confState: voters(1, 2, 3) };
+  leader.storage.compact(6);
+  leader.tick(10);
+  leader.node.reportUnreachable(3);
+  leader.node.propose(Buffer.from('x'));
+  leader.handleReadys();
+  t.equal(leader.node.status().progress.get(3)?.state, 'probe');
+  leader.node.step(message(MsgType.MsgHeartbeatResp, 3, 1, { term: 1 }));
+  t.equal(leader.node.status().progress.get(3)?.state, 'snapshot');
+  t.end();
+});
