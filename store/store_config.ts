@@ -35,11 +35,20 @@ export const storeConfigSchema = z.object({
       tickMs: z.number().int().min(5).default(100).describe('milliseconds of a tick'),
       heartbeatTicks: z.number().int().min(1).default(2).describe('ticks between heartbeats'),
       electionTicks: z.number().int().min(3).default(10).describe('least ticks without a leader before an election'),
+      diskStallMs: z
+        .number()
+        .int()
+        .min(50)
+        .optional()
+        .describe(
+          'age of the oldest unsynced write from which the store gives its leaderships away; default: 2 elections',
+        ),
       segmentBytes: bytes.default(64 * 1024 * 1024).describe('bytes of a Raft log segment'),
       cacheBytes: bytes.default(128 * 1024 * 1024).describe('bytes of recent entries kept in memory'),
     })
     .prefault({})
-    .refine((raft) => raft.electionTicks > raft.heartbeatTicks, 'election_ticks must exceed heartbeat_ticks'),
+    .refine((raft) => raft.electionTicks > raft.heartbeatTicks, 'election_ticks must exceed heartbeat_ticks')
+    .refine((raft) => (raft.diskStallMs ?? Infinity) > raft.tickMs, 'disk_stall_ms must exceed tick_ms'),
   engine: z
     .object({
       cacheBytes: bytes.default(256 * 1024 * 1024).describe('bytes of the block cache'),
