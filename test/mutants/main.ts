@@ -46,7 +46,7 @@ async function fateOf(workspace: Workspace, mutant: Mutant): Promise<Fate> {
     for (const tests of [mutant.killedBy, others]) {
       const outcome = await workspace.runTests(tests);
       if (outcome.kind === 'broken') return { kind: 'error', problem: `it does not load:\n${outcome.output}` };
-      if (outcome.kind === 'timedOut') return { kind: 'killed', by: `TIME-OUT of ${tests.join(', ')}` };
+      if (outcome.kind === 'ranAway') return { kind: 'killed', by: `TIME-OUT OR MEMORY of ${tests.join(', ')}` };
       const where = tests === others ? ', a test elsewhere' : '';
       if (outcome.kind === 'failed') return { kind: 'killed', by: `"${outcome.title}"${where}` };
     }

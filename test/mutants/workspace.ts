@@ -8,6 +8,8 @@ import type { Edit } from './mutant.js';
 
 /** A process that takes longer hangs. On a quiet core one test file needs about 1 s, all of the core's 10 s. */
 const testTimeoutMs = 180_000;
+/** A test process whose mutant makes work without end runs out of this, rather than of the machine's memory. */
+const heapMaxMib = 512;
 
 /** What a workspace has: the sources, and those tests that mutants are run with. */
 const folders = ['src', 'test/raft', 'test/multiraft', 'test/support'];
@@ -15,7 +17,8 @@ const folders = ['src', 'test/raft', 'test/multiraft', 'test/support'];
 export type TestOutcome =
   | { readonly kind: 'passed' }
   | { readonly kind: 'failed'; readonly title: string }
-  | { readonly kind: 'timedOut' }
+  /** It took too long, or more memory than it may have. */
+  | { readonly kind: 'ranAway' }
   /** It ended with an error before any test of it failed: the sources do not load. */
   | { readonly kind: 'broken'; readonly output: string };
 
@@ -78,7 +81,7 @@ export class Workspace {
     const entry = join(this.root, 'entry.js');
     writeFileSync(entry, names.map((name) => `await import('./test/${name}.test.js');\n`).join(''));
     return new Promise((settle, fail) => {
-      const child = spawn(process.execPath, [entry], {
+      const child = spawn(process.execPath, [`--max-old-space-size=${String(heapMaxMib)}`, entry], {
         cwd: this.root,
         env: { ...process.env, TAP_BAIL: '1', TAP_TIMEOUT: '0' },
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -91,9 +94,13 @@ export class Workspace {
         child.kill('SIGKILL');
       }, testTimeoutMs);
       child.on('error', fail);
-      child.on('close', (code) => {
+      child.on('close', (code, signal) => {
         clearTimeout(timer);
-        settle(timedOut ? { kind: 'timedOut' } : outcomeOf(code, Buffer.concat(chunks).toString('utf8')));
+        settle(
+          timedOut || signal === 'SIGABRT'
+            ? { kind: 'ranAway' }
+            : outcomeOf(code, Buffer.concat(chunks).toString('utf8')),
+        );
       });
     });
   }
