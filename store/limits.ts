@@ -84,6 +84,8 @@ export const pendingEntries = 1_024;
 export const progressShardsMax = 1_024;
 /** Shard reports of one frame to the placement service. */
 export const sessionFrameShardsMax = 512;
+/** How long after a leader's last message to a destroyed replica this is reported: a few heartbeats, and reports. */
+export const wantedTombstoneMs = 5_000;
 /** Quarantined replicas that one store report names; the others come up as these are replaced. */
 export const quarantinedReportedMax = 1_024;
 /** Rows of one page while a store starts. */

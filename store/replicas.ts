@@ -11,6 +11,7 @@ import type { Message } from '../src/raft/message.js';
 import { MsgType } from '../src/raft/message.js';
 import type { SnapshotHeadInfo } from '../src/transport/transport.js';
 import { confStateOf, epochOf, replicaOn } from './descriptor.js';
+import { wantedTombstoneMs } from './limits.js';
 import { RangeIndex } from './range_index.js';
 import { encodeReplicaRecord } from './records.js';
 import { RangeClaims } from './range_claims.js';
@@ -52,7 +53,7 @@ type Entry =
   | { readonly kind: 'reserved'; readonly replicaId: number }
   /** Its log lost what it had promised or acknowledged: it must neither vote nor serve, only be replaced. */
   | { readonly kind: 'quarantined'; readonly replicaId: number; readonly machine: ShardStateMachine }
-  | { readonly kind: 'tombstone'; readonly replicaId: number };
+  | { readonly kind: 'tombstone'; readonly replicaId: number; wantedAtMs?: number };
 
 interface Arrival {
   readonly machine: ShardStateMachine;
@@ -145,6 +146,18 @@ export class Replicas implements ShardHost {
     let count = 0;
     for (const entry of this.entries.values()) if (entry.kind === 'quarantined') count++;
     return count;
+  }
+
+  /**
+   * Replicas that are gone from here for good although a leader still writes to them: its store was told too early that they
+   * were removed. They can only be replaced, like quarantined ones.
+   */
+  *wantedTombstones(): IterableIterator<{ readonly shardId: number; readonly replicaId: number }> {
+    const since = this.runtime.nowMs() - wantedTombstoneMs;
+    for (const [shardId, entry] of this.entries) {
+      const { replicaId } = entry;
+      if (entry.kind === 'tombstone' && (entry.wantedAtMs ?? -Infinity) >= since) yield { shardId, replicaId };
+    }
   }
 
   /** Notes a tombstone found on disk. */
@@ -341,6 +354,10 @@ export class Replicas implements ShardHost {
     if (fromLeader && older) {
       // A store has one replica of a shard at a time: a later one in use means that ours was removed.
       void this.destroy(groupId, present.replicaId).catch((error: unknown) => this.fail(error));
+      return null;
+    }
+    if (fromLeader && present?.kind === 'tombstone' && present.replicaId === message.to) {
+      present.wantedAtMs = this.runtime.nowMs();
       return null;
     }
     const wanted = present === undefined || (present.kind === 'tombstone' && present.replicaId < message.to);

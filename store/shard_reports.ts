@@ -77,6 +77,10 @@ export class ShardReports {
       if (named.length === quarantinedReportedMax) break;
       named.push(heldReplica(machine));
     }
+    for (const { shardId, replicaId } of this.replicas.wantedTombstones()) {
+      if (named.length >= quarantinedReportedMax) break;
+      named.push({ shardId, replicaId, epoch: undefined });
+    }
     return named;
   }
 

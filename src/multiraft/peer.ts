@@ -220,6 +220,8 @@ export class Peer implements Group, StorageOwner {
 
   tick(): void {
     if (this.core.tick() && this.core.hasReady()) this.markDirty();
+    // Otherwise a replica that was removed while nobody could tell it would believe in its leader for ever.
+    if (this.core.isDeaf()) this.forgetLeader();
     if (this.proposals.awaited > 0) this.proposals.expire();
     if (this.reads !== null && this.reads.count > 0) {
       this.reads.expire(this.host.tick, this.readFailure('timeout'));

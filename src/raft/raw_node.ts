@@ -7,7 +7,7 @@ import { Core } from './core.js';
 import { maybeCampaign } from './election.js';
 import { fillWindows } from './replication.js';
 import { applyConfChange } from './membership.js';
-import { appendThread, applyThread, EntryType, MsgType, newMessage } from './message.js';
+import { appendThread, applyThread, EntryType, MsgType, newMessage, none } from './message.js';
 import type { ConfState, Entry, HardState, Message, SnapshotMeta } from './message.js';
 import { confChangeRefusal, proposeAsLeader, proposeDataAsLeader } from './proposals.js';
 import { readIndex, readsDue, startReadRound } from './reads.js';
@@ -105,6 +105,16 @@ export class RawNode {
   /** Campaigns as if the election timer had fired; does nothing where it would not. */
   campaign(): void {
     maybeCampaign(this.core, false);
+  }
+
+  /**
+   * A replica that cannot campaign (a learner, or one without a configuration yet) has a leader that was silent for
+   * twice the time after which others would campaign. Nothing in the core makes it give that leader up.
+   */
+  isDeaf(): boolean {
+    const { core } = this;
+    if (core.leaderId === none || core.electionElapsed < 2 * core.config.electionTick) return false;
+    return core.leadership === null && !core.isPromotable();
   }
 
   forgetLeader(): void {

@@ -130,6 +130,11 @@ export class SimCluster {
         for (const p of progress) lines.push(`    ${JSON.stringify(p)}`);
       }
     }
+    for (const a of this.stores) {
+      const to = this.stores.map((b) => `${b.storeId}: ${this.net.storeRaft.connectionCount(a.storeId, b.storeId)}`);
+      const session = a.store?.session.connected === true ? 'open' : 'closed';
+      lines.push(`store ${a.storeId}: connections to ${to.join(', ')}; session ${session}`);
+    }
     const work = this.placementLeader()?.leading;
     if (work !== undefined && work !== null) {
       for (const operator of work.planner.table.running()) lines.push(`operator ${inspect(operator, { depth: 4 })}`);

@@ -162,3 +162,45 @@ t.test('placement can tell a store to drop a quarantined replica, but not at an 
   await world.clock.until(() => quarantinedOn(world, 3).length === 0, 'it is dropped');
   await world.close();
 });
+
+t.test('a destroyed replica that a leader still writes to is reported, so that placement replaces it', async (t) => {
+  const world = await oneShard(4);
+  const leader = await world.leaderOf(shardId);
+  const { epoch } = must(world.store(leader).store.replicas.machine(shardId), 'a replica').shard;
+  const learner = { replicaId: 99, storeId: 4, role: ReplicaRole.LEARNER };
+  const value = { shardId, epoch, changes: [learner], joint: false };
+  world.placement.command(leader, { $case: 'changeReplicas', value });
+  const there = (): boolean => world.store(4).store.replicas.machine(shardId)?.phase === 'normal';
+  await world.clock.until(there, 'the learner is there');
+  // As placement does when it has not heard of the membership change that added the learner.
+  const destroy = { shardId, replicaId: 99, epoch: { confVer: 100, version: 100 } };
+  world.placement.command(4, { $case: 'destroyReplica', value: destroy });
+  const reported = (): boolean =>
+    world.placement.frames.some(
+      (f) => f.storeId === 4 && f.store?.quarantined.some((q) => q.replicaId === 99) === true,
+    );
+  await world.clock.until(reported, 'the store says that the replica has to be replaced');
+  t.equal(world.store(4).store.replicas.machine(shardId), undefined);
+  await world.close();
+});
+
+t.test('a replica that was removed while nobody could tell it asks whether it still belongs', async (t) => {
+  const world = await oneShard(4);
+  const leader = await world.leaderOf(shardId);
+  const epochNow = (): NonNullable<ReturnType<StoreWorld['shard']>['epoch']> =>
+    must(world.store(leader).store.replicas.machine(shardId)?.shard.epoch, 'an epoch');
+  const change = (role: ReplicaRole): void => {
+    const changes = [{ replicaId: 99, storeId: 4, role }];
+    const value = { shardId, epoch: epochNow(), changes, joint: false };
+    world.placement.command(leader, { $case: 'changeReplicas', value });
+  };
+  change(ReplicaRole.LEARNER);
+  const there = (): boolean => world.store(4).store.replicas.machine(shardId)?.phase === 'normal';
+  await world.clock.until(there, 'the learner is there');
+  for (const other of [1, 2, 3]) world.network.partition(4, other);
+  change(ReplicaRole.UNSPECIFIED);
+  const gone = (): boolean => world.store(4).store.replicas.machine(shardId) === undefined;
+  await world.clock.until(gone, 'the learner removes itself');
+  t.ok(world.placement.questions.includes(shardId), 'it asked placement');
+  await world.close();
+});
