@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { must } from '../../src/base/assert.js';
 import { Prng } from '../../src/base/prng.js';
 import { AdminClient, SkerryError } from '../../src/client/index.js';
-import type { Shard } from '../../src/gen/skerry/v1/meta.js';
+import type { Replica, Shard } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { epochIsNewer } from '../../placement/state/records.js';
 import { epochOf } from '../../store/descriptor.js';
@@ -143,8 +143,12 @@ export class SimCluster {
   }
 
   private shardDisorder(shard: Shard): string | null {
-    if (shard.replicas.some((r) => r.role !== ReplicaRole.VOTER)) return 'a change is under way';
-    if (shard.replicas.length !== 3) return `${shard.replicas.length} replicas`;
+    // Moving a replica by hand that had been left behind as a learner makes it a wanted one.
+    const wanted = this.placementLeader()?.state.target(shard.shardId)?.learnerStoreIds ?? [];
+    const isWanted = (r: Replica): boolean => r.role === ReplicaRole.LEARNER && wanted.includes(r.storeId);
+    if (shard.replicas.some((r) => r.role !== ReplicaRole.VOTER && !isWanted(r))) return 'a change is under way';
+    const voters = shard.replicas.filter((r) => r.role === ReplicaRole.VOTER);
+    if (voters.length !== 3) return `${voters.length} voters`;
     const statuses = shard.replicas.map(({ storeId, replicaId }) => {
       const machine = this.stores.find((m) => m.storeId === storeId);
       const status = machine?.store?.multi.group(shard.shardId)?.status();

@@ -1,12 +1,12 @@
 import type { Prng } from '../../src/base/prng.js';
 import type { AdminClient } from '../../src/client/index.js';
 import { SkerryError } from '../../src/client/index.js';
+import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { SimCluster } from './cluster.js';
+import { flipBit } from './flip_bit.js';
 import { diskBytes, diskReserveBytes } from './machine.js';
 import type { FaultName, Plan } from './plan.js';
 import { faultNames } from './plan.js';
-import type { StoreMachine } from './store_machine.js';
-import { logDirectory } from './store_machine.js';
 import type { Workload } from './workload.js';
 
 /** What goes wrong, and what people and placement change meanwhile: one draw per kind and step. */
@@ -169,30 +169,18 @@ export class Faults {
     return true;
   }
 
-  /** Damage that lies still until the log is opened again. The last batches are spared: damage there looks like a torn write. */
+  /** A bit of a store's Raft log turns over while the store is off. */
   private flipBit(): boolean {
     const machine = this.anyOf(this.cluster.stores);
     if (machine.state !== 'running' || !this.cluster.mayLoseOne()) return false;
     machine.powerCut();
-    const target = this.flippable(machine);
-    if (target !== null) {
-      machine.excuses.add('damage');
-      target.bytes[target.at] = (target.bytes[target.at] ?? 0) ^ (1 << this.prng.int(0, 7));
-      this.note(`a bit of ${machine.name} flips: ${target.path} at ${target.at}`);
-    }
-    this.later(this.prng.int(10, 2_000), () => machine.boot());
-    return target !== null;
-  }
-
-  private flippable(machine: StoreMachine): { path: string; bytes: Buffer; at: number } | null {
-    const paths = machine.disk.paths().filter((path) => path.startsWith(`${logDirectory}/`));
-    const path = paths[this.prng.int(0, Math.max(0, paths.length - 1))];
-    if (path === undefined) return null;
-    const bytes = machine.disk.contents(path);
-    let used = bytes.length;
-    while (used > 0 && bytes[used - 1] === 0) used--;
-    const limit = Math.floor(used / 2);
-    return limit < 64 ? null : { path, bytes, at: this.prng.int(0, limit) };
+    machine.excuses.add('damage');
+    void flipBit(machine.disk, this.prng).then((where) => {
+      if (where === null) machine.excuses.delete('damage');
+      else this.note(`a bit of ${machine.name} flips: ${where}`);
+      this.later(this.prng.int(10, 2_000), () => machine.boot());
+    });
+    return true;
   }
 
   private loseDisk(): boolean {
@@ -239,7 +227,7 @@ export class Faults {
   private moveReplica(): boolean {
     const shard = this.anyShard();
     if (shard === null) return false;
-    const from = this.anyOf(shard.replicas).storeId;
+    const from = this.anyOf(shard.replicas.filter((r) => r.role === ReplicaRole.VOTER)).storeId;
     const free = this.cluster.stores
       .map((m) => m.storeId)
       .filter((id) => !shard.replicas.some((r) => r.storeId === id));

@@ -53,6 +53,7 @@ export class PlacementMachine extends Machine {
         patrolIntervalMs: 250,
         scheduleIntervalMs: 500,
         mayBalance: () => true,
+        scrub: { bytesPerSecond: 1_000_000, isDue: () => false },
       },
       lines: new MemberLines(members, net.rpc.dial(this.name, runtime)),
       log,

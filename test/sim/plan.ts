@@ -88,7 +88,7 @@ export function planOf(seed: number, change: PlanChange = {}): Plan {
     clients: prng.int(2, 3),
     concurrency: prng.int(1, 3),
     keys: prng.int(4, 12),
-    steps: change.steps ?? 180,
+    steps: change.steps ?? 360,
     rates,
     clockDrift: prng.chance(0.5) ? 0.02 : 0,
     syncMs: prng.chance(0.5) ? 1 : 8,

@@ -404,8 +404,7 @@ class ServerCall extends EventEmitter {
   private readonly sink: ReplySink;
   private readonly waiting: Buffer[] = [];
   private paused = false;
-  private deserialize: (bytes: Buffer) => unknown = (bytes) => bytes;
-  private serialize: (reply: unknown) => Buffer = () => Buffer.alloc(0);
+  private method: FoundMethod | null = null;
 
   constructor(line: Line, headers: Headers, deadlineMs: number, sink: ReplySink) {
     super();
@@ -428,21 +427,20 @@ class ServerCall extends EventEmitter {
       this.finish(`${path} is not implemented`);
       return;
     }
-    this.deserialize = found.requestDeserialize;
-    this.serialize = found.responseSerialize;
-    if (request !== null) this.request = this.deserialize(request);
+    this.method = found;
+    if (request !== null) this.request = found.requestDeserialize(request);
     found.handle(this);
   }
 
   receive(bytes: Buffer): void {
-    if (this.destroyed) return;
+    if (this.destroyed || this.method === null) return;
     if (this.paused) this.waiting.push(bytes);
-    else this.emit('data', this.deserialize(bytes));
+    else this.emit('data', this.method.requestDeserialize(bytes));
   }
 
   write(reply: unknown): boolean {
-    if (this.destroyed) return false;
-    const bytes = this.serialize(reply);
+    if (this.destroyed || this.method === null) return false;
+    const bytes = this.method.responseSerialize(reply);
     this.line.toClient(() => this.sink.frame(bytes));
     return true;
   }
