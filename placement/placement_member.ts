@@ -144,8 +144,9 @@ export class PlacementMember {
     return this.machine.applied?.index ?? 0;
   }
 
-  hostStats(): ReturnType<MultiRaft['stats']> {
-    return this.host.stats();
+  /** The host of the group; for metrics and checks. */
+  get multi(): MultiRaft {
+    return this.host;
   }
 
   /** 0: none known. */

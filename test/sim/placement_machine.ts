@@ -1,6 +1,7 @@
 import { silentLogger } from '../../src/base/logger.js';
 import { AdminService } from '../../src/gen/skerry/v1/admin.js';
 import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
+import type { RaftLog } from '../../src/raftlog/raft_log.js';
 import { openRaftLog } from '../../src/raftlog/segmented_log.js';
 import { MemoryTransport } from '../../src/transport/memory_network.js';
 import { MemberLines } from '../../placement/member_lines.js';
@@ -18,6 +19,7 @@ const segmentBytes = 64 * 1024;
 /** A machine with a placement member. */
 export class PlacementMachine extends Machine {
   member: PlacementMember | null = null;
+  raftLog: RaftLog | null = null;
   private incarnation = 0;
 
   get memberId(): number {
@@ -68,10 +70,12 @@ export class PlacementMachine extends Machine {
       { definition: AdminService, implementation: adminService(member) },
     ]);
     await member.start();
+    this.raftLog = log;
     this.member = member;
   }
 
   protected forgetProcess(): void {
     this.member = null;
+    this.raftLog = null;
   }
 }

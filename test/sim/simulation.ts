@@ -84,7 +84,8 @@ class Simulation {
   private readonly cluster: SimCluster;
   private readonly workload: Workload;
   private readonly faults: Faults;
-  private readonly raft = new RaftOracle();
+  private readonly storeRaft = new RaftOracle();
+  private readonly placementRaft = new RaftOracle();
   private readonly shards = new ShardOracle();
   private readonly steps: number;
   private readonly hash = createHash('sha256');
@@ -145,8 +146,12 @@ class Simulation {
     for (const { machine, store } of this.cluster.running()) {
       const { raftLog } = machine;
       if (raftLog === null || machine.runtime?.isPaused === true) continue;
-      this.raft.observe({ name: machine.name, multi: store.multi, raftLog });
+      this.storeRaft.observe({ name: machine.name, multi: store.multi, raftLog });
       if (withRows) this.shards.observe(machine.name, store, machine.engine);
+    }
+    for (const { name, member, raftLog, runtime } of this.cluster.placements) {
+      if (member === null || raftLog === null || runtime?.isPaused === true) continue;
+      this.placementRaft.observe({ name, multi: member.multi, raftLog });
     }
   }
 
