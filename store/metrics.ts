@@ -57,6 +57,9 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
   counter('apply_batches_total', 'Engine batches of applied entries.', () => host().applyBatches);
   counter('read_rounds_total', 'ReadIndex rounds.', () => host().readRounds);
   counter('read_points_total', 'Read points asked for.', () => host().reads);
+  counter('read_points_by_lease_total', 'Read points served under a lease.', () => host().readsByLease);
+  counter('read_points_by_round_total', 'Read points that took a ReadIndex round.', () => host().readsByRound);
+  counter('lease_stalls_total', 'Stalls of the event loop that cost the leases.', () => host().leaseStalls);
   counter('elections_started_total', 'Elections started here.', () => host().electionsStarted);
   counter('snapshots_sent_total', 'Snapshots sent.', () => host().snapshotsSent);
   counter('snapshots_received_total', 'Snapshots received.', () => host().snapshotsReceived);

@@ -300,6 +300,8 @@ export class Replicas implements ShardHost {
    */
   splitDone(child: SplitChild): void {
     this.ranges.set(child.shard);
+    // What the parent serves has changed.
+    this.group(child.parentShardId)?.voidLease();
     const begin = async (): Promise<void> => {
       await this.engine.sync();
       const campaign = this.group(child.parentShardId)?.isLeader() ?? false;

@@ -35,6 +35,10 @@ export const storeConfigSchema = z.object({
       tickMs: z.number().int().min(5).default(100).describe('milliseconds of a tick'),
       heartbeatTicks: z.number().int().min(1).default(2).describe('ticks between heartbeats'),
       electionTicks: z.number().int().min(3).default(10).describe('least ticks without a leader before an election'),
+      leases: z
+        .boolean()
+        .default(true)
+        .describe('leaders serve reads under a lease; off: every read takes a round of heartbeats'),
       diskStallMs: z
         .number()
         .int()

@@ -126,8 +126,8 @@ export class StoreServer {
     const logOptions = { disk, directory: directory.raftLogPath, runtime, logger, segmentBytes, onFatal };
     this.raftLog = await openRaftLog({ ...logOptions, cacheBytesMax: cacheBytes });
     const transport = new GrpcTransport({ hostId: storeId, clusterId, incarnation, runtime, logger });
-    const { tickMs, heartbeatTicks, electionTicks, diskStallMs } = config.raft;
-    const ticks = { tickMs, heartbeatTicks, electionTicks };
+    const { tickMs, heartbeatTicks, electionTicks, leases, diskStallMs } = config.raft;
+    const raft = { tickMs, heartbeatTicks, electionTicks, leases };
     const store = (this.running = await Store.open({
       clusterId,
       storeId,
@@ -145,7 +145,7 @@ export class StoreServer {
       reportIntervalMs: config.reportIntervalMs,
       capacityBytes: config.capacityBytes,
       diskReserveBytes: config.diskReserveBytes,
-      raft: diskStallMs === undefined ? ticks : { ...ticks, diskStallMs },
+      raft: diskStallMs === undefined ? raft : { ...raft, diskStallMs },
       fatal: onFatal,
     }));
     this.grpc = await this.listen(listenAddress, [kvGrpcService(store.kv, runtime), transport.service]);

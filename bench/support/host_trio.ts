@@ -73,6 +73,8 @@ class PutMachine implements StateMachine {
 export class HostTrio {
   readonly hosts: readonly MultiRaft[];
   private readonly tickers: (() => void)[] = [];
+  /** Ticks so far: they take no time, but for the hosts' clocks they do. */
+  private ticks = 0;
   private readonly directory = mkdtempSync(join(tmpdir(), 'skerry-bench-multiraft-'));
 
   private constructor() {
@@ -106,6 +108,7 @@ export class HostTrio {
 
   /** One tick of every host without what follows from it: CPU milliseconds per host. */
   tickOnly(): number {
+    this.ticks++;
     const before = process.cpuUsage();
     for (const tick of this.tickers) tick();
     const used = process.cpuUsage(before);
@@ -132,6 +135,7 @@ export class HostTrio {
     const node = nodeRuntime();
     return {
       ...node,
+      nowMs: () => node.nowMs() + this.ticks * tickMs,
       after: (delayMs, fn) => (delayMs === 0 ? nextTurnTimer(fn) : node.after(delayMs, fn)),
       every: (periodMs, fn) => {
         if (periodMs !== tickMs) return node.every(periodMs, fn);

@@ -48,8 +48,8 @@ export class Beats {
     return lostAtMs !== undefined && this.host.runtime.nowMs() - lostAtMs < graceMs;
   }
 
-  /** Takes a MsgHeartbeat or MsgHeartbeatResp of a group. */
-  add(hostId: number, groupId: number, message: Message): void {
+  /** Takes a MsgHeartbeat or MsgHeartbeatResp of a group. `readsWait`: reads of the group's leader wait for its round. */
+  add(hostId: number, groupId: number, message: Message, readsWait: boolean): void {
     let beat = this.byHost.get(hostId);
     if (beat === undefined) {
       beat = { heartbeats: [], responses: [], urgent: false };
@@ -62,7 +62,7 @@ export class Beats {
       beat.urgent = true;
     } else {
       beat.heartbeats.push(column);
-      if (context !== 0) beat.urgent = true;
+      if (context !== 0 && readsWait) beat.urgent = true;
     }
   }
 

@@ -7,6 +7,7 @@ import type { Budget } from './budget.js';
 import type { Counters } from './counters.js';
 import type { Deferred } from './deferred.js';
 import type { HostCallbacks } from './host.js';
+import type { HostLeaseClock } from './lease_clock.js';
 import type { MultiRaftOptions } from './options.js';
 
 /** What the parts of one host share. The parts themselves are wired up in multiraft.ts. */
@@ -22,6 +23,7 @@ export interface HostContext {
   readonly budget: Budget;
   readonly counters: Counters;
   readonly deferred: Deferred;
+  readonly leaseClock: HostLeaseClock;
   /** The ticker's count; all deadlines of the host are in it. */
   tick: number;
   /** How long the oldest write that is not on disk has waited, as of this tick, milliseconds; 0: nothing waits. */

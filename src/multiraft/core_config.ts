@@ -2,9 +2,12 @@ import type { RaftConfig } from '../raft/config.js';
 import type { HostContext } from './context.js';
 import type { GroupSpec } from './host.js';
 
-/** The core's settings for one group of this host. Groups differ in their id and position alone. */
-export function coreConfig(host: HostContext, spec: GroupSpec): RaftConfig {
-  const { options, runtime } = host;
+/**
+ * The core's settings for one group of this host. Groups differ in their id and position alone. isNew: the log did not know the
+ * group, so its replica promised nothing in this life of the host.
+ */
+export function coreConfig(host: HostContext, spec: GroupSpec, isNew: boolean): RaftConfig {
+  const { options, runtime, leaseClock } = host;
   return {
     id: spec.replicaId,
     electionTick: options.electionTicks,
@@ -23,7 +26,9 @@ export function coreConfig(host: HostContext, spec: GroupSpec): RaftConfig {
     disableConfChangeValidation: false,
     // A proposal's fate is awaited where it was proposed: forwarding is done with whole requests, above.
     disableProposalForwarding: true,
-    readOnlyOption: 'safe',
+    readOnlyOption: options.leases ? 'leaseBased' : 'safe',
+    leaseClock,
+    ...(isNew ? { promisedAtMs: leaseClock.startedMs } : {}),
     // A new group's first leader is placement's choice: the other replicas give it an election timeout's start.
     electionPriority: spec.bootstrap !== undefined && spec.campaign !== true ? 1 : 0,
     random: () => runtime.random(),

@@ -9,6 +9,8 @@ export class Counters {
   applyBatches = 0;
   readRounds = 0;
   reads = 0;
+  readsByLease = 0;
+  readsByRound = 0;
   electionsStarted = 0;
   snapshotsSent = 0;
   snapshotsReceived = 0;
@@ -18,7 +20,9 @@ export class Counters {
   diskStalls = 0;
   handovers = 0;
 
-  snapshot(now: Pick<MultiRaftStats, 'groups' | 'leaders' | 'syncAgeMs' | 'diskStalled'>): MultiRaftStats {
+  snapshot(
+    now: Pick<MultiRaftStats, 'groups' | 'leaders' | 'leaseStalls' | 'syncAgeMs' | 'diskStalled'>,
+  ): MultiRaftStats {
     return {
       ...now,
       turns: this.turns,
@@ -28,6 +32,8 @@ export class Counters {
       applyBatches: this.applyBatches,
       readRounds: this.readRounds,
       reads: this.reads,
+      readsByLease: this.readsByLease,
+      readsByRound: this.readsByRound,
       electionsStarted: this.electionsStarted,
       snapshotsSent: this.snapshotsSent,
       snapshotsReceived: this.snapshotsReceived,

@@ -15,6 +15,8 @@ interface Planned {
 
 /** Ticks between the turns of two replicas of one group, so that the second does not split the first one's vote. */
 const rankTicks = 3;
+/** Candidacies for a group whose leader's host was lost: other voters may notice later, or be held by a promise a little longer. */
+const campaignAttempts = 2;
 /** A new group's first leader asks again while the other replicas are still being made. */
 const firstLeaderAttempts = 5;
 
@@ -51,8 +53,8 @@ export class EarlyCampaigns implements TickWork {
       const rank = rankOf(peer, leader);
       peer.forgetLeader();
       if (rank < 0) continue;
-      const dueTick = this.host.tick + 1 + rank * rankTicks + randomInt(this.host.runtime, 0, 1);
-      this.plan({ peer, dueTick, lostHost: hostId, attemptsLeft: 1 });
+      const wait = this.promiseTicks(peer) + rank * rankTicks + randomInt(this.host.runtime, 0, 1);
+      this.plan({ peer, dueTick: this.host.tick + 1 + wait, lostHost: hostId, attemptsLeft: campaignAttempts });
     }
   }
 
@@ -73,6 +75,12 @@ export class EarlyCampaigns implements TickWork {
       plan.dueTick = this.host.tick + rankTicks;
       if (plan.attemptsLeft > 0) this.planned.push(plan);
     }
+  }
+
+  /** Ticks until this replica may vote again, and the others, which heard that leader at about the same time. */
+  private promiseTicks(peer: Peer): number {
+    const leftMs = peer.core.promiseLeft;
+    return leftMs === 0 ? 0 : Math.ceil(leftMs / this.host.options.tickMs) + 1;
   }
 
   private plan(plan: Planned): void {

@@ -83,6 +83,8 @@ export interface Group {
   readIndex(done: (failure: ReadFailure | null) => void): void;
   transferLeader(toReplicaId: number): void;
   campaign(): void;
+  /** What the group serves has changed: no lease from before counts any more. */
+  voidLease(): void;
   status(): GroupStatus;
 }
 
@@ -234,6 +236,12 @@ export interface MultiRaftStats {
   readonly applyBatches: number;
   readonly readRounds: number;
   readonly reads: number;
+  /** Reads whose index a lease vouched for, without a message. */
+  readonly readsByLease: number;
+  /** Reads whose index a round of heartbeats vouched for; those of followers, which ask their leader, among them. */
+  readonly readsByRound: number;
+  /** Stalls of the event loop that cost the leases of this host. */
+  readonly leaseStalls: number;
   readonly electionsStarted: number;
   readonly snapshotsSent: number;
   readonly snapshotsReceived: number;

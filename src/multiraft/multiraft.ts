@@ -18,6 +18,7 @@ import { EarlyCampaigns } from './early_campaigns.js';
 import { Forwarding } from './forwarding.js';
 import type { Group, GroupSpec, HostCallbacks, MultiRaft, MultiRaftStats } from './host.js';
 import { Inbound, type PeerDirectory } from './inbound.js';
+import { HostLeaseClock } from './lease_clock.js';
 import { LogWriter } from './log_writer.js';
 import { completeOptions, type MultiRaftOptionsInput } from './options.js';
 import { Outbox } from './outbox.js';
@@ -151,7 +152,8 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     let leaders = 0;
     for (const peer of this.peers.values()) if (peer.isLeader()) leaders++;
     const { counters, syncAgeMs, diskStalled } = this.host;
-    return counters.snapshot({ groups: this.peers.size, leaders, syncAgeMs, diskStalled });
+    const { stalls: leaseStalls } = this.host.leaseClock;
+    return counters.snapshot({ groups: this.peers.size, leaders, leaseStalls, syncAgeMs, diskStalled });
   }
 
   close(): Promise<void> {
@@ -193,9 +195,10 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
 
   private makePeer(spec: GroupSpec): { peer: Peer; synced: Promise<void> } {
     assert(!this.host.closed, 'a closed host takes no groups');
+    const isNew = this.host.log.group(spec.groupId) === undefined;
     const { log, synced } = prepareLog(this.host.log, spec);
     const applied = spec.applied.index > 0 ? spec.applied : (spec.bootstrap ?? spec.applied);
-    const peer = new Peer(this.parts, { ...spec, applied }, log);
+    const peer = new Peer(this.parts, { ...spec, applied }, log, isNew);
     this.peers.set(spec.groupId, peer);
     if (spec.campaign === true) this.campaigns.first(peer);
     return { peer, synced };
@@ -256,6 +259,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
       budget: new Budget(options.limits.hostProposals, options.limits.hostProposalBytes),
       counters: new Counters(),
       deferred: new Deferred(runtime),
+      leaseClock: new HostLeaseClock(runtime, options),
       tick: 0,
       syncAgeMs: 0,
       diskStalled: false,

@@ -45,6 +45,11 @@ export interface MultiRaftOptions {
    * Default: the longest election timeout.
    */
   readonly diskStallMs: number;
+  /**
+   * Leaders serve linearizable reads under a lease, without a message. Voters then keep the promise that it rests on: after a
+   * leader's host was lost no other is elected before an election timeout is over.
+   */
+  readonly leases: boolean;
   /** When the core sends what could wait. */
   readonly sendPolicy: SendPolicy;
   readonly compaction: CompactionOptions;
@@ -146,6 +151,7 @@ export const defaultOptions: MultiRaftOptions = {
   readTimeoutTicks: 30,
   outcomeTimeoutTicks: 20,
   diskStallMs: 2_000,
+  leases: true,
   sendPolicy: batchingSendPolicy,
   compaction: defaultCompaction,
   limits: defaultLimits,

@@ -20,7 +20,7 @@ export class Outbox {
       return;
     }
     if (message.type === MsgType.MsgHeartbeat || message.type === MsgType.MsgHeartbeatResp) {
-      this.beats.add(hostId, peer.groupId, message);
+      this.beats.add(hostId, peer.groupId, message, peer.core.readsWait);
       return;
     }
     if (this.host.transport.sendMessage(hostId, peer.groupId, message)) return;

@@ -99,7 +99,7 @@ export class Peer implements Group, StorageOwner {
   private seenLeaderId = 0;
   private seenTerm = 0;
 
-  constructor(parts: PeerParts, spec: GroupSpec, log: GroupLog) {
+  constructor(parts: PeerParts, spec: GroupSpec, log: GroupLog, isNew: boolean) {
     this.parts = parts;
     this.host = parts.host;
     this.groupId = spec.groupId;
@@ -111,7 +111,7 @@ export class Peer implements Group, StorageOwner {
     this.confState = spec.confState;
     this.hardState = log.hardState ?? { term: 0, vote: 0, commit: 0 };
     const storage = new StorageAdapter(log, this, spec.applied.index, spec.confState);
-    this.core = new RawNode(coreConfig(this.host, spec), storage);
+    this.core = new RawNode(coreConfig(this.host, spec, isNew), storage);
     this.seenTerm = this.core.term;
     this.proposals = new Proposals(this.host, this.core);
   }
@@ -171,6 +171,10 @@ export class Peer implements Group, StorageOwner {
     if (!this.isOpen() || this.host.diskStalled) return;
     this.core.campaign();
     this.markDirty();
+  }
+
+  voidLease(): void {
+    this.core.voidLease();
   }
 
   status(): GroupStatus {
@@ -452,6 +456,7 @@ export class Peer implements Group, StorageOwner {
       return { refused: true, result: this.stateMachine.applyConfChange(index, term, null, this.confState, pass) };
     }
     this.confState = this.core.applyConfChange(change);
+    this.core.voidLease();
     const result = this.stateMachine.applyConfChange(index, term, change, this.confState, pass);
     this.removed = !isMember(this.confState, this.replicaId);
     this.markDirty();
@@ -485,9 +490,14 @@ export class Peer implements Group, StorageOwner {
   private startReadRound(): void {
     if (!this.readsCanStart() || this.reads === null) return;
     const context = this.parts.nextReadContext();
-    this.reads.startRound(context, this.host.tick + this.host.options.readTimeoutTicks);
-    this.host.counters.readRounds++;
-    this.core.readIndex(context);
+    const reads = this.reads.startRound(context, this.host.tick + this.host.options.readTimeoutTicks);
+    const { counters } = this.host;
+    if (this.core.readIndex(context)) {
+      counters.readsByLease += reads;
+      return;
+    }
+    counters.readRounds++;
+    counters.readsByRound += reads;
   }
 
   private readsCanStart(): boolean {

@@ -42,10 +42,12 @@ export class ReadWaiters {
     this.total++;
   }
 
-  /** Moves what gathered into a round of this context. */
-  startRound(context: number, deadlineTick: number): void {
-    this.asked.set(context, { dones: this.gathering, deadlineTick });
+  /** Moves what gathered into a round of this context, and says how many reads that are. */
+  startRound(context: number, deadlineTick: number): number {
+    const dones = this.gathering;
+    this.asked.set(context, { dones, deadlineTick });
     this.gathering = [];
+    return dones.length;
   }
 
   /** The round's read index is known: its reads go on once that is applied. False: there is no such round (any more). */

@@ -44,6 +44,7 @@ export class Ticker {
 
   private tick(): void {
     this.host.tick++;
+    this.host.leaseClock.tickBegins();
     for (const peer of this.peers.values()) peer.tick();
     for (const work of this.work) work.tick();
     if (this.host.tick % this.host.options.heartbeatTicks === 0) {

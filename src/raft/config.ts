@@ -9,6 +9,21 @@ export type RaftLogger = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
 export type ReadOnlyOption = 'safe' | 'leaseBased';
 
 /**
+ * A clock for leases and the promises that they rest on. All times are milliseconds on the monotonic clock of this process.
+ */
+export interface LeaseClock {
+  /**
+   * A time not after the present and not before the arrival of any message that is stepped: the present as of this turn or
+   * tick. Rounds are stamped with it when they are sent, promises when the leader is heard.
+   */
+  readonly stampMs: number;
+  /** How long a voter that heard a leader grants no vote, however that leader fares. */
+  readonly promiseMs: number;
+  /** True while the answers to a round sent then hold off elections, by a fresh look at the clock. */
+  covers(sentMs: number): boolean;
+}
+
+/**
  * When to send what could wait. Policy never touches safety: with any setting the same entries commit.
  */
 export interface SendPolicy {
@@ -75,6 +90,13 @@ export interface RaftConfig {
   /** A follower refuses proposals instead of passing them on to its leader. */
   readonly disableProposalForwarding: boolean;
   readonly readOnlyOption: ReadOnlyOption;
+  /** What leases run on. Absent: own ticks, which is only safe where ticks never come late. */
+  readonly leaseClock?: LeaseClock;
+  /**
+   * With a lease clock: when this replica, in this life of the process or an earlier one, may have heard a leader last. Absent: now,
+   * which is right for a replica that was here before.
+   */
+  readonly promisedAtMs?: number;
   /** 0, the default, campaigns first; a replica of priority p waits p election timeouts longer. Never a matter of safety. */
   readonly electionPriority?: number;
   /** A number in [0, 1); the only source of randomness. */

@@ -71,7 +71,7 @@ export class Core {
   supersededConf: ConfState | null = null;
   candidacy: Candidacy | null = null;
   electionPriority: number;
-  /** Own tick in which a leader, of whatever term, was heard last: a lease-based leader relies on it. */
+  /** When a leader, of whatever term, was heard last, in lease time: a lease-based leader relies on it. */
   leaderHeardAt: number;
 
   readStates: ReadState[] = [];
@@ -93,6 +93,8 @@ export class Core {
     this.log.startAt(Math.max(hardState?.commit ?? 0, config.applied), config.applied);
     // Whoever restarts may have promised a leader not to vote just before: keep that promise.
     this.leaderHeardAt = this.term > 0 ? 0 : -config.electionTick;
+    // Answers to heartbeats do not wait for the term to be durable: a term of 0 proves nothing here.
+    if (config.leaseClock !== undefined) this.leaderHeardAt = config.promisedAtMs ?? config.leaseClock.stampMs;
     this.electionPriority = config.electionPriority ?? 0;
     this.drawElectionTimeout();
   }
@@ -101,6 +103,11 @@ export class Core {
   drawElectionTimeout(): void {
     const { electionTick, random } = this.config;
     this.electionTimeout = electionTick * (1 + this.electionPriority) + Math.floor(random() * electionTick);
+  }
+
+  /** The present for leases: on their clock, or in own ticks. */
+  leaseStamp(): number {
+    return this.config.leaseClock?.stampMs ?? this.ticks;
   }
 
   isMember(id: number): boolean {

@@ -129,6 +129,11 @@ export function holdsPromise(core: Core): boolean {
  * moved to another term since or was restarted. The promise is thus to any leader heard, and outlives the term.
  */
 export function keepsLeasePromise(core: Core): boolean {
-  const { readOnlyOption, electionTick } = core.config;
-  return readOnlyOption === 'leaseBased' && core.ticks - core.leaderHeardAt < electionTick;
+  return core.config.readOnlyOption === 'leaseBased' && promiseLeft(core) > 0;
+}
+
+/** What is left of the promise to the leader heard last, in lease time; not above 0: nothing. */
+export function promiseLeft(core: Core): number {
+  const { leaseClock, electionTick } = core.config;
+  return core.leaderHeardAt + (leaseClock?.promiseMs ?? electionTick) - core.leaseStamp();
 }

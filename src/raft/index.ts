@@ -66,8 +66,8 @@
  * ## What is missing
  *
  * - No witness replicas, no leader-side quorum hints, no append pull by followers.
- * - Ticks are the only clock, so a lease is only as good as the ticker: after a stall of the event loop the host must call voidLease()
- *   before it passes reads on. Lease-based reads make a restarted replica wait an election timeout before it votes.
+ * - Without a LeaseClock ticks are the only clock, and a lease is only as good as the ticker: after a stall of the event loop the host
+ *   must call voidLease() before it passes reads on. With one, src/multiraft/lease_clock.ts looks after that. Lease-based reads make a restarted replica wait an election timeout before it votes.
  * - A transfer that was given up leaves a lease-based leader without a lease until the next term; reads then take rounds.
  * - A follower whose snapshot got lost stays in `snapshot` until the host calls reportSnapshot() or it acknowledges something.
  * - findConflictByTerm walks entry by entry; a storage that knew term boundaries could skip.

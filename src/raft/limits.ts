@@ -17,8 +17,11 @@ export const entryOverheadBytes = 16;
  */
 export const leaseMarginTicks = 3;
 
-/** Rounds that one tick can hold: the low bits of a round id; the tick in which it was sent is in the high bits. */
-export const roundsPerTickMax = 2 ** 20;
+/**
+ * Rounds that one tick, or with a lease clock one millisecond, can hold: the low bits of a round id; when it was sent is in the
+ * high bits, which milliseconds fill after four years of one process.
+ */
+export const roundsPerTickMax = 2 ** 16;
 
 /** The lowest election priority: a group left with such replicas alone still elects one in a few timeouts. */
 export const electionPriorityMax = 8;

@@ -4,7 +4,7 @@ import type { RaftConfig } from './config.js';
 import type { ConfChange } from './conf_change.js';
 import { encodeConfChange } from './conf_change_codec.js';
 import { Core } from './core.js';
-import { maybeCampaign } from './election.js';
+import { maybeCampaign, promiseLeft } from './election.js';
 import { fillWindows } from './replication.js';
 import { applyConfChange } from './membership.js';
 import { appendThread, applyThread, EntryType, MsgType, newMessage, none } from './message.js';
@@ -168,10 +168,21 @@ export class RawNode {
   }
 
   /**
-   * Asks for a linearizable read point, answered once in Ready.readStates. context: above 0, a new one for each call.
+   * Asks for a linearizable read point, answered once in Ready.readStates. context: above 0, a new one for each call. True:
+   * answered under a lease.
    */
-  readIndex(context: number): void {
-    readIndex(this.core, context);
+  readIndex(context: number): boolean {
+    return readIndex(this.core, context);
+  }
+
+  /** This leader's reads wait for answers to its heartbeats. */
+  get readsWait(): boolean {
+    return this.core.leadership?.reads.hasWaiting === true;
+  }
+
+  /** How long this replica still owes it to the leader heard last not to vote, in lease time; 0: nothing is owed. */
+  get promiseLeft(): number {
+    return this.core.config.readOnlyOption === 'leaseBased' ? Math.max(0, promiseLeft(this.core)) : 0;
   }
 
   /** A committed membership change is applied; the configuration from now on. */

@@ -22,7 +22,7 @@ interface RoundOfReads {
  * the round was sent. A round is identified by a number of the leader's own, never by the caller's context, and
  * answers to it come back in heartbeat responses of the same term only.
  *
- * The high bits of a round id are the tick in which it was sent: the start of the lease that its answers give.
+ * The high bits of a round id are the tick or millisecond in which it was sent: the start of the lease that its answers give.
  */
 export class ReadRounds {
   private freshReads: WaitingRead[] = [];
@@ -53,8 +53,9 @@ export class ReadRounds {
     return true;
   }
 
-  /** Starts a round in this tick; its heartbeats are sent right after this. */
-  start(tick: number): void {
+  /** Starts a round in this tick or millisecond of lease time; its heartbeats are sent right after this. */
+  start(stamp: number): void {
+    const tick = Math.floor(stamp);
     const round = Math.max(this.current + 1, tick * roundsPerTickMax);
     assert(round < (tick + 1) * roundsPerTickMax, 'raft: rounds of one tick fit its ids');
     this.current = round;
@@ -92,6 +93,11 @@ export class ReadRounds {
   /** No round so far gives a lease; the next one does again. */
   voidLease(): void {
     this.voidTo = this.current;
+  }
+
+  /** When a round was sent, in lease time; null: it gives no lease. */
+  leaseStart(round: number): number | null {
+    return round > this.voidTo ? Math.floor(round / roundsPerTickMax) : null;
   }
 
   /** True when the answers to `round` still hold off elections `tick`s later. */

@@ -13,19 +13,16 @@ import { broadcastHeartbeat } from './replication.js';
  *     follower: readIndex ─ MsgReadIndex ─▶ leader as above ─ MsgReadIndexResp ─▶ readStates
  *
  * Under leaseBased no round is needed while a quorum's answers are fresh, since none of those who answered votes for
- * anyone else yet; the promise is kept in holdsPromise (election.ts).
+ * anyone else yet; the promise is kept in holdsPromise (election.ts). Lease time is a LeaseClock's, or own ticks.
  */
 
-/** An application's read, on any role. */
-export function readIndex(core: Core, context: number): void {
-  if (core.leadership !== null) {
-    takeRead(core, core.leadership, core.id, context);
-    return;
-  }
+/** An application's read, on any role. True: it was answered at once, under a lease. */
+export function readIndex(core: Core, context: number): boolean {
+  if (core.leadership !== null) return takeRead(core, core.leadership, core.id, context);
   const full = (core.forwardedReads?.length ?? 0) >= pendingReadsMax;
   if (core.role !== 'follower' || core.leaderId === none || full) {
     core.readStates.push({ index: readFailedIndex, context });
-    return;
+    return false;
   }
   core.forwardedReads ??= [];
   core.forwardedReads.push({ context, askedAt: core.ticks });
@@ -33,16 +30,18 @@ export function readIndex(core: Core, context: number): void {
   const m = newMessage(MsgType.MsgReadIndex, core.id, core.leaderId);
   m.context = context;
   core.send(m);
+  return false;
 }
 
-/** A leader takes a read, of its own or of a follower. */
-export function takeRead(core: Core, leadership: Leadership, from: number, context: number): void {
+/** A leader takes a read, of its own or of a follower. First its index, then the look at the lease. True: a lease answered it. */
+export function takeRead(core: Core, leadership: Leadership, from: number, context: number): boolean {
   const read: WaitingRead = { from, context, index: core.log.commit };
   if (leadership.ownTermCommitted && hasLease(core, leadership)) {
     answerRead(core, read, read.index);
-  } else if (!leadership.reads.add(read)) {
-    answerRead(core, read, readFailedIndex);
+    return true;
   }
+  if (!leadership.reads.add(read)) answerRead(core, read, readFailedIndex);
+  return false;
 }
 
 /** True when reads wait for ready() to start their round. */
@@ -52,7 +51,7 @@ export function readsDue(leadership: Leadership): boolean {
 
 /** Starts one round for all reads that came since the last one. */
 export function startReadRound(core: Core, leadership: Leadership): void {
-  leadership.reads.start(core.ticks);
+  leadership.reads.start(core.leaseStamp());
   leadership.reads.enlist(core.log.commit);
   // Without other voters the round is over before it starts.
   serveReads(core, leadership);
@@ -87,9 +86,13 @@ function confirmedRound(core: Core, leadership: Leadership): number {
  * may vote. There is none during a transfer, nor after the target was told to campaign: forced votes ignore promises.
  */
 function hasLease(core: Core, leadership: Leadership): boolean {
-  const { readOnlyOption, electionTick } = core.config;
+  const { readOnlyOption, electionTick, leaseClock } = core.config;
   if (readOnlyOption !== 'leaseBased' || leadership.transferee !== none || leadership.timeoutNowSent) return false;
   const round = confirmedRound(core, leadership);
+  if (leaseClock !== undefined) {
+    const sentMs = leadership.reads.leaseStart(round);
+    return round > 0 && sentMs !== null && leaseClock.covers(sentMs);
+  }
   return round > 0 && leadership.reads.givesLease(round, core.ticks, electionTick - leaseMarginTicks);
 }
 

@@ -77,7 +77,7 @@ export function broadcastHeartbeat(core: Core, leadership: Leadership): void {
   const leaseBased = core.config.readOnlyOption === 'leaseBased';
   let context = 0;
   if (leaseBased || reads.hasWaiting) {
-    reads.start(core.ticks);
+    reads.start(core.leaseStamp());
     if (leadership.ownTermCommitted) reads.enlist(core.log.commit);
     context = reads.round;
   }

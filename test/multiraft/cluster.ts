@@ -51,6 +51,8 @@ export interface ClusterOptions {
   readonly seed?: number;
   readonly options?: MultiRaftOptionsInput;
   readonly segmentBytes?: number;
+  /** How fast the hosts' clocks run, by host id; 1 where nothing is said. */
+  readonly clockRates?: Readonly<Record<number, number>>;
   /** Cache of the log; small ones make followers read from disk. */
   readonly logCacheBytes?: number;
 }
@@ -69,7 +71,14 @@ export class Cluster {
   private constructor(settings: ClusterOptions) {
     this.settings = settings;
     this.prng = new Prng(settings.seed ?? 1);
-    this.network = new MemoryNetwork({ runtime: this.newRuntime() });
+    this.network = new MemoryNetwork({
+      runtime: this.newRuntime(),
+      deliver: (hostId, receive) => {
+        const host = this.hosts.get(hostId);
+        if (host === undefined) receive();
+        else host.runtime.run(receive);
+      },
+    });
   }
 
   static async start(settings: ClusterOptions = {}): Promise<Cluster> {
@@ -209,8 +218,8 @@ export class Cluster {
     for (const host of this.hosts.values()) await this.clock.resolve(host.multiRaft.close());
   }
 
-  private newRuntime(): VirtualRuntime {
-    return new VirtualRuntime(this.clock, this.prng.nextU32());
+  private newRuntime(rate = 1): VirtualRuntime {
+    return new VirtualRuntime(this.clock, this.prng.nextU32(), { rate, offsetMs: 0 });
   }
 
   private diskOf(hostId: number): MemoryDisk {
@@ -220,7 +229,7 @@ export class Cluster {
   }
 
   private async openHost(hostId: number, before?: (host: TestHost) => void): Promise<TestHost> {
-    const runtime = this.newRuntime();
+    const runtime = this.newRuntime(this.settings.clockRates?.[hostId]);
     const disk = this.diskOf(hostId);
     const engine = this.engines.get(hostId) ?? new MemoryEngine();
     const fatals: Error[] = [];

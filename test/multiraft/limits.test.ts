@@ -143,7 +143,7 @@ t.test('a follower whose disk is behind drops appends, and catches up afterwards
 });
 
 t.test('early campaigns past the limit per tick wait for the next ticks', async (t) => {
-  const cluster = await Cluster.start({ options: { limits: { earlyCampaignsPerTick: 1 } } });
+  const cluster = await Cluster.start({ options: { leases: false, limits: { earlyCampaignsPerTick: 1 } } });
   const groups = [1, 2, 3, 4, 5, 6];
   for (const groupId of groups) await cluster.addGroup(groupId, [1, 2, 3], 1);
   for (const groupId of groups) await cluster.waitForLeader(groupId);

@@ -138,7 +138,7 @@ t.test('done is never called from within propose or readIndex', async (t) => {
 });
 
 t.test('closing settles every waiting proposal and read exactly once', async (t) => {
-  const cluster = await Cluster.start();
+  const cluster = await Cluster.start({ options: { leases: false } });
   await cluster.addGroup(1, [1, 2, 3], 1);
   await cluster.waitForLeader(1);
   await cluster.waitForCaughtUp(1);

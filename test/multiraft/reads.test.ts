@@ -16,7 +16,7 @@ t.test('a read sees every write acknowledged before it, on the leader and on fol
 });
 
 t.test('all reads of a turn share one round of heartbeats', async (t) => {
-  const cluster = await Cluster.start();
+  const cluster = await Cluster.start({ options: { leases: false } });
   await cluster.addGroup(1, [1, 2, 3], 1);
   await cluster.waitForLeader(1);
   await cluster.waitForCaughtUp(1);
@@ -67,7 +67,7 @@ t.test(
 );
 
 t.test('a read that cannot be answered fails in time', async (t) => {
-  const cluster = await Cluster.start({ options: { readTimeoutTicks: 5 } });
+  const cluster = await Cluster.start({ options: { readTimeoutTicks: 5, leases: false } });
   await cluster.addGroup(1, [1, 2, 3], 1);
   await cluster.waitForLeader(1);
   await cluster.waitForCaughtUp(1);
@@ -78,7 +78,7 @@ t.test('a read that cannot be answered fails in time', async (t) => {
 });
 
 t.test('rounds on their way are bounded; what comes meanwhile shares the next one', async (t) => {
-  const cluster = await Cluster.start({ options: { limits: { groupReadRounds: 1 } } });
+  const cluster = await Cluster.start({ options: { leases: false, limits: { groupReadRounds: 1 } } });
   await cluster.addGroup(1, [1, 2, 3], 1);
   await cluster.waitForLeader(1);
   await cluster.waitForCaughtUp(1);

@@ -255,7 +255,7 @@ const leaseFaults: readonly Mutant[] = [
     'INV-15: whoever forgets it may vote',
     'election',
     'roles/follower',
-    "  if (core.config.readOnlyOption === 'leaseBased') {",
+    "  if (core.config.readOnlyOption === 'leaseBased' && core.config.leaseClock === undefined) {",
     '  if (core.id === none) {',
   ),
   mutant(

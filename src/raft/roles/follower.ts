@@ -14,7 +14,7 @@ import { failForwardedReads, takeForwardedAnswer } from '../reads.js';
 /** The leader of the term was heard: no election while that goes on. */
 function hearLeader(core: Core, m: Message): void {
   core.electionElapsed = 0;
-  core.leaderHeardAt = core.ticks;
+  core.leaderHeardAt = core.leaseStamp();
   core.leaderId = m.from;
 }
 
@@ -137,9 +137,9 @@ export const handleTimeoutNow: Handler = (core, m) => {
   return stepOk;
 };
 
-/** The application knows better than the timer that the leader is gone. */
+/** The application knows better than the timer that the leader is gone. With a lease clock the promise to it lasts all the same. */
 export const handleForgetLeader: Handler = (core) => {
-  if (core.config.readOnlyOption === 'leaseBased') {
+  if (core.config.readOnlyOption === 'leaseBased' && core.config.leaseClock === undefined) {
     core.config.logger?.error({ leaderId: core.leaderId }, 'raft: a leader with a lease is not forgotten');
     return stepOk;
   }
