@@ -1,5 +1,5 @@
-import { createTask, validate } from 'node-cron';
-import type { ScheduledTask } from 'node-cron';
+import type { CronMatcher } from './cron.js';
+import { cronMatcher, cronProblem } from './cron.js';
 
 /** A time in which schedulers may move things: it opens at each match of a cron expression and lasts some minutes. */
 export interface BalanceWindow {
@@ -14,10 +14,8 @@ export const windowMinutesMax = 24 * 60;
 
 /** What is wrong with a window, for the configuration's error; null: nothing. */
 export function windowProblem(window: BalanceWindow): string | null {
-  if (window.start.trim().split(/\s+/).length !== 5) {
-    return `"${window.start}" is no cron expression of five fields (minute hour day month weekday), such as "0 2 * * *"`;
-  }
-  if (!validate(window.start)) return `"${window.start}" is not a valid cron expression`;
+  const problem = cronProblem(window.start);
+  if (problem !== null) return problem;
   if (!Number.isInteger(window.minutes) || window.minutes < 1 || window.minutes > windowMinutesMax) {
     return `a balance window lasts 1 to ${windowMinutesMax} minutes, not ${window.minutes}`;
   }
@@ -26,14 +24,13 @@ export function windowProblem(window: BalanceWindow): string | null {
 
 /** Says whether a window is open. No windows: always. */
 export class BalanceWindows {
-  private readonly windows: readonly { readonly task: ScheduledTask; readonly minutes: number }[];
+  private readonly windows: readonly { readonly task: CronMatcher; readonly minutes: number }[];
   private minute = -1;
   private open = true;
 
   /** The windows must be without a problem. */
   constructor(windows: readonly BalanceWindow[]) {
-    // Tasks are only asked for matches; none is ever started.
-    this.windows = windows.map(({ start, minutes }) => ({ task: createTask(start, () => undefined), minutes }));
+    this.windows = windows.map(({ start, minutes }) => ({ task: cronMatcher(start), minutes }));
   }
 
   isOpen(wallMs: number): boolean {
@@ -48,7 +45,7 @@ export class BalanceWindows {
 }
 
 /** Looking back finds a window that opened before this process started. */
-function openedWithin(task: ScheduledTask, minutes: number, minute: number): boolean {
+function openedWithin(task: CronMatcher, minutes: number, minute: number): boolean {
   for (let back = 0; back < minutes; back++) {
     if (task.match(new Date((minute - back) * minuteMs))) return true;
   }

@@ -14,6 +14,7 @@ import type { Proposer } from './proposer.js';
 import type { ClusterState, StateChanges } from './state/cluster_state.js';
 import type { PlacementCommand } from './state/commands.js';
 import { epochIsNewer } from './state/records.js';
+import { Scrubber } from './scrub/scrubber.js';
 import type { SessionSink, StoreSession } from './store_sessions.js';
 import { StoreSessions } from './store_sessions.js';
 import { WireFault } from './wire_fault.js';
@@ -25,6 +26,11 @@ export interface LeaderWorkSettings {
   readonly scheduleIntervalMs: number;
   /** Whether schedulers may work right now. */
   readonly mayBalance: () => boolean;
+  readonly scrub: {
+    readonly bytesPerSecond: number;
+    /** Whether a comparison of all shards should begin now. */
+    readonly isDue: () => boolean;
+  };
 }
 
 export interface LeaderWorkOptions {
@@ -47,6 +53,7 @@ export class LeaderWork {
   readonly view: ClusterView;
   readonly planner: Planner;
   readonly sessions: StoreSessions;
+  readonly scrubber: Scrubber;
   private readonly options: LeaderWorkOptions;
   private readonly keyspaces: KeyspaceProgress;
   private readonly inbox: DescriptorInbox;
@@ -73,6 +80,15 @@ export class LeaderWork {
       mayBalance: () => settings.mayBalance() && !this.keyspaces.isMoving,
       send: (storeId, command) => this.sessions.send(storeId, command),
       finished: (operator) => this.operatorFinished(operator),
+    });
+    this.scrubber = new Scrubber({
+      view: this.view,
+      logger,
+      bytesPerSecond: settings.scrub.bytesPerSecond,
+      send: (storeId, command) => this.sessions.send(storeId, command),
+      // Above every command id, so that results are told apart, and unlike any that an earlier leader used.
+      newCheckId: () => 2 ** 51 + Math.floor(runtime.random() * 2 ** 51),
+      ended: options.poke,
     });
     this.keyspaces = new KeyspaceProgress({
       view: this.view,
@@ -120,7 +136,11 @@ export class LeaderWork {
     for (const shardId of frame.noLongerLed) {
       if (this.view.noLongerLed(storeId, shardId)) this.leaderChanged(shardId);
     }
-    for (const result of frame.results) this.planner.controller.commandResult(result.commandId, result.error);
+    for (const { commandId, error } of frame.results) {
+      this.planner.controller.commandResult(commandId, error);
+      this.scrubber.commandResult(commandId, error);
+    }
+    for (const checksum of frame.checksums) this.scrubber.checksumReported(storeId, checksum);
     if (frame.held.length > 0) this.inspectHeld(storeId, frame.held);
     this.inbox.flush();
   }
@@ -148,6 +168,7 @@ export class LeaderWork {
     for (const shardId of changes.shards) {
       if (state.shard(shardId) === undefined) {
         this.planner.shardGone(shardId);
+        this.scrubber.shardGone(shardId);
         this.view.forgetShard(shardId);
       } else {
         this.planner.shardChanged(shardId);
@@ -176,6 +197,8 @@ export class LeaderWork {
     this.view.setTime(this.options.runtime.nowMs());
     this.planner.tick();
     this.keyspaces.tick();
+    if (this.options.settings.scrub.isDue()) this.scrubber.startRound();
+    this.scrubber.tick();
     this.inbox.flush();
     this.buryDrainedStores();
   }

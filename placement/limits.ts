@@ -81,6 +81,21 @@ export const retriesPerTickMax = 256;
 /** Operators that one round of a scheduler makes at most. */
 export const operatorsPerRoundMax = 256;
 
+/** Shards whose replicas are compared at once in the cluster; a store computes no more checksums than these at a time. */
+export const scrubShardsInFlightMax = 2;
+/** Requests to compare a shard that wait for their turn; past it callers get ServerIsBusy. */
+export const scrubRequestsMax = 256;
+/** How long a comparison looks for a leader that takes the command. */
+export const scrubStartMs = 10_000;
+/** How long it waits for the last replica, beyond the time that reading takes. */
+export const scrubReplyMs = 30_000;
+/** Times that reading may take as long as the configured speed says: the replicas of one store share it. */
+export const scrubSlowness = 2 * scrubShardsInFlightMax;
+/** What replicas may be read with when nothing is configured, bytes per second and store: little beside what a disk does. */
+export const scrubBytesPerSecondDefault = 32 * 1024 * 1024;
+/** The least that may be configured: slower, and views of the engine stay open for days. */
+export const scrubBytesPerSecondMin = 64 * 1024;
+
 /** Snapshot rows of one chunk and bytes of it. */
 export const snapshotChunkRowsMax = 4_096;
 export const snapshotChunkBytesMax = 512 * 1024;

@@ -39,6 +39,17 @@ export function placementRegistry(member: PlacementMember): Registry {
   gauge('quarantined_replicas', 'replicas that lost data to damage and wait to be replaced (leader)', () =>
     quarantinedReplicas(member),
   );
+  gauge(
+    'scrub_running',
+    'shards whose replicas are being compared (leader)',
+    () => member.leading?.scrubber.checksRunning ?? 0,
+  );
+  gauge(
+    'inconsistent_shards',
+    'shards whose replicas differed when they were last compared (leader)',
+    () => member.leading?.scrubber.inconsistent.size ?? 0,
+  );
+  perOutcome(registry, member);
   perStore(registry, member);
   return registry;
 }
@@ -49,6 +60,20 @@ function quarantinedReplicas(member: PlacementMember): number {
     count += member.leading?.view.report(storeId)?.quarantinedCount ?? 0;
   }
   return count;
+}
+
+function perOutcome(registry: Registry, member: PlacementMember): void {
+  new Gauge({
+    name: 'skerry_placement_shards_compared',
+    help: 'comparisons of a shard’s replicas since this member leads, by outcome',
+    labelNames: ['outcome'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [outcome, count] of Object.entries(member.leading?.scrubber.counts ?? {}))
+        this.set({ outcome }, count);
+    },
+  });
 }
 
 function perStore(registry: Registry, member: PlacementMember): void {

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { cronProblem } from './cron.js';
+import { scrubBytesPerSecondDefault, scrubBytesPerSecondMin } from './limits.js';
 import { windowProblem } from './balance_windows.js';
 import type { BalanceWindow } from './balance_windows.js';
 import type { MemberAddress } from './member_lines.js';
@@ -53,6 +55,23 @@ export const placementConfigSchema = z.object({
       movesInCluster: count.default(moveLimitsDefault.movesInCluster).describe('replicas on their way at once'),
       transfersPerStore: count.default(moveLimitsDefault.transfersPerStore).describe('leader transfers at one store'),
       transfersInCluster: count.default(moveLimitsDefault.transfersInCluster).describe('leader transfers at once'),
+    })
+    .prefault({}),
+  scrub: z
+    .object({
+      schedule: z
+        .string()
+        .default('0 3 * * *')
+        .superRefine((text, ctx) => {
+          const problem = text.trim() === '' ? null : cronProblem(text);
+          if (problem !== null) ctx.addIssue({ code: 'custom', message: problem });
+        })
+        .describe('when the replicas of all shards are compared, a cron expression; empty: only when asked'),
+      bytesPerSecond: z
+        .int()
+        .min(scrubBytesPerSecondMin)
+        .default(scrubBytesPerSecondDefault)
+        .describe('bytes per second that a store may read to compare replicas'),
     })
     .prefault({}),
   raft: z

@@ -25,6 +25,7 @@ import { placementRegistry, startMetricsServer } from './metrics.js';
 import type { PlacementConfig } from './placement_config.js';
 import { configProblems } from './placement_config.js';
 import { PlacementMember } from './placement_member.js';
+import { ScrubSchedule } from './scrub/scrub_schedule.js';
 import { adminService } from './services/admin_service.js';
 import { placementService } from './services/placement_service.js';
 
@@ -164,12 +165,14 @@ export class PlacementServer {
 
 function settingsOf(config: PlacementConfig, runtime: Runtime): LeaderWorkSettings {
   const windows = new BalanceWindows(config.balanceWindows);
+  const schedule = new ScrubSchedule(config.scrub.schedule);
   return {
     times: { storeDisconnectMs: config.storeDisconnectMs, storeDownMs: config.storeDownMs },
     limits: config.limits,
     patrolIntervalMs: config.patrolIntervalMs,
     scheduleIntervalMs: config.scheduleIntervalMs,
     mayBalance: () => config.balance && windows.isOpen(runtime.wallMs()),
+    scrub: { bytesPerSecond: config.scrub.bytesPerSecond, isDue: () => schedule.isDue(runtime.wallMs()) },
   };
 }
 

@@ -18,6 +18,7 @@ import type {
   SplitShard,
   StoreCommand,
   TransferLeader,
+  VerifyShard,
 } from '../src/gen/skerry/v1/placement.js';
 import type { Group, ProposalOutcome } from '../src/multiraft/host.js';
 import type { ConfChange } from '../src/raft/conf_change.js';
@@ -53,6 +54,8 @@ export class CommandExecutor {
         return this.splitShard(command.value);
       case 'destroyReplica':
         return this.destroyReplica(command.value);
+      case 'verifyShard':
+        return this.verifyShard(command.value);
       case undefined:
         return invalidArgument('command', 'UNKNOWN_COMMAND', 'a command that this version does not know');
     }
@@ -119,6 +122,16 @@ export class CommandExecutor {
     return done ? null : failedPrecondition('REPLICA_BUSY', `replica ${replicaId} cannot be destroyed right now`);
   }
 
+  private async verifyShard({ shardId, checkId, bytesPerSecond }: VerifyShard): Promise<TypedError | null> {
+    const led = this.led(shardId);
+    if ('error' in led) return led.error;
+    const { machine, group } = led;
+    const command = { $case: 'checksum' as const, value: { checkId, bytesPerSecond } };
+    const bytes = Buffer.from(AdminCommand.encode({ command }).finish());
+    const outcome = await new Promise<ProposalOutcome>((resolve) => group.propose(2, bytes, resolve));
+    return proposalError(machine, group, outcome);
+  }
+
   private led(shardId: number): { machine: ShardStateMachine; group: Group } | { error: TypedError } {
     const machine = this.replicas.machine(shardId);
     const group = this.replicas.group(shardId);
@@ -154,7 +167,8 @@ function proposalError(machine: ShardStateMachine, group: Group, outcome: Propos
   switch (outcome.status) {
     case 'applied': {
       const result = outcome.result as WriteOutcome;
-      return result.kind === 'split' || result.kind === 'changed' ? null : epochNotMatch([machine.shard]);
+      const done = result.kind === 'split' || result.kind === 'changed' || result.kind === 'checksum';
+      return done ? null : epochNotMatch([machine.shard]);
     }
     case 'undetermined':
       return undetermined(machine.shardId, machine.hostOf(outcome.leaderId));

@@ -260,6 +260,7 @@ export class KvService {
       case 'split':
       case 'refused':
       case 'changed':
+      case 'checksum':
         this.fail(new Error(`a client's write came to ${result.kind}`));
     }
   }

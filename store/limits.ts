@@ -7,7 +7,7 @@ import {
   scanBytesMax,
   valueBytesMax,
 } from '../src/base/limits.js';
-import { getManyKeysMax, writeBacklogBytesMax } from '../src/engine/limits.js';
+import { getManyKeysMax, openViewsMax, writeBacklogBytesMax } from '../src/engine/limits.js';
 
 /** Limits of the store server. What happens past each is in the tests named store/limits and beside its part. */
 
@@ -104,6 +104,15 @@ export const leavePollMs = 20;
 export const sizeRefreshMs = 1_000;
 /** ... of how many shards at a time. */
 export const sizeRefreshShardsMax = 32;
+/** Checksums that a store computes at once; each holds a view of the engine open. */
+export const checksumsInFlightMax = 4;
+/** The slowest that a checksum is read, bytes per second: a view must not stay open for days. */
+export const checksumBytesPerSecondMin = 64 * 1024;
+/** Rows and bytes of one page of a checksum: less than a millisecond of the event loop. */
+export const checksumPageRowsMax = 1_024;
+export const checksumPageBytesMax = 256 * 1024;
+/** Checksums that wait for a line to placement; past it the oldest is dropped, and its check ends without it. */
+export const checksumReportsMax = 256;
 /** Keys of one page while a split looks for the middle of its shard. */
 export const splitPageRowsMax = 4_096;
 /** Keys kept as samples of the shard; when there are more, every other one is dropped. */
@@ -112,6 +121,7 @@ export const splitSamplesMax = 4_096;
 assert(commandBytesMax + opOverheadBytes <= shardBytesMax, 'the largest command fits the bounds of a shard');
 assert(shardBytesMax <= storeBytesMax, 'one shard fits the bounds of the store');
 assert(streamBytesMax >= commandBytesMax, 'the largest command fits the bounds of a stream');
+assert(checksumsInFlightMax <= openViewsMax / 4, 'checksums leave most views to snapshots');
 assert(engineBacklogBytesMax <= writeBacklogBytesMax / 2, 'writes are refused well before the engine gives up');
 assert(2 * commandOpsMax <= getManyKeysMax, 'the keys of two of the largest reads fit one call of the engine');
 assert(valueBytesMax + keyBytesMax < replyBytesMax + frameBytesMax, 'one result always fits a reply frame');

@@ -50,6 +50,11 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
     'Replicas that lost data to damage and wait to be replaced.',
     () => store.replicas.quarantinedCount,
   );
+  const checksums = (): Store['checksums']['stats'] => store.checksums.stats;
+  gauge('checksums_running', 'Checksums of replicas that are being computed.', () => checksums().running);
+  counter('checksums_total', 'Checksums of replicas computed.', () => checksums().finished);
+  counter('checksums_failed_total', 'Checksums asked for and not computed.', () => checksums().failed);
+  counter('checksum_read_bytes_total', 'Bytes read for checksums.', () => checksums().bytesRead);
   counter('turns_total', 'Turns of the host.', () => host().turns);
   counter('proposals_total', 'Commands proposed here.', () => host().proposals);
   counter('entries_proposed_total', 'Raft entries that the proposals became.', () => host().entriesProposed);

@@ -4,6 +4,7 @@ import type { TypedError } from '../src/base/wire_errors.js';
 import type { Store } from '../src/gen/skerry/v1/meta.js';
 import type {
   CommandResult,
+  ReplicaChecksum,
   StoreCommand,
   StoreReport,
   StoreSessionRequest,
@@ -11,7 +12,7 @@ import type {
 } from '../src/gen/skerry/v1/placement.js';
 import { StoreSessionRequest as StoreSessionRequestMessage } from '../src/gen/skerry/v1/placement.js';
 import type { CommandExecutor } from './command_executor.js';
-import { reportDelayMs, sessionFrameShardsMax } from './limits.js';
+import { checksumReportsMax, reportDelayMs, sessionFrameShardsMax } from './limits.js';
 import type { PlacementConnector, SessionLine } from './placement_connector.js';
 import type { PlacementMembers } from './placement_members.js';
 import type { ShardReports } from './shard_reports.js';
@@ -48,6 +49,7 @@ export class PlacementSession {
   private readonly options: PlacementSessionOptions;
   private line: SessionLine | null = null;
   private results: CommandResult[] = [];
+  private checksums: ReplicaChecksum[] = [];
   private timers: TimerHandle[] = [];
   private flushTimer: TimerHandle | null = null;
   private retryTimer: TimerHandle | null = null;
@@ -76,6 +78,16 @@ export class PlacementSession {
   /** Something about a shard changed. */
   shardChanged(shardId: number): void {
     this.options.reports.changed(shardId);
+    this.scheduleFlush();
+  }
+
+  /** A checksum that placement asked for, possibly over an earlier line. */
+  checksumTaken(report: ReplicaChecksum): void {
+    if (this.checksums.length >= checksumReportsMax) {
+      const dropped = this.checksums.shift();
+      this.options.logger.warn({ shardId: dropped?.shardId }, 'a checksum is dropped: placement cannot be reached');
+    }
+    this.checksums.push(report);
     this.scheduleFlush();
   }
 
@@ -160,7 +172,8 @@ export class PlacementSession {
 
   private scheduleFlush(): void {
     if (this.flushTimer !== null || this.line === null) return;
-    if (!this.options.reports.pending && this.results.length === 0) return;
+    const idle = this.results.length === 0 && this.checksums.length === 0;
+    if (idle && !this.options.reports.pending) return;
     this.flushTimer = this.options.runtime.after(reportDelayMs, () => {
       this.flushTimer = null;
       this.flush();
@@ -169,10 +182,12 @@ export class PlacementSession {
 
   private flush(): void {
     if (this.line === null) return;
-    const { results } = this;
+    const { results, checksums } = this;
     this.results = [];
+    this.checksums = [];
     const { shards, noLongerLed } = this.options.reports.take(sessionFrameShardsMax);
-    if (shards.length + noLongerLed.length + results.length > 0) this.send({ shards, noLongerLed, results });
+    const count = shards.length + noLongerLed.length + results.length + checksums.length;
+    if (count > 0) this.send({ shards, noLongerLed, results, checksums });
     if (this.options.reports.pending) this.scheduleFlush();
   }
 

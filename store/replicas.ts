@@ -10,6 +10,7 @@ import { ReplicaDataLostError } from '../src/multiraft/prepare_log.js';
 import type { Message } from '../src/raft/message.js';
 import { MsgType } from '../src/raft/message.js';
 import type { SnapshotHeadInfo } from '../src/transport/transport.js';
+import type { ChecksumRequest } from './checksums.js';
 import { confStateOf, epochOf, replicaOn } from './descriptor.js';
 import { wantedTombstoneMs } from './limits.js';
 import { RangeIndex } from './range_index.js';
@@ -36,6 +37,8 @@ import { dropReplica, initialPosition, ShardStateMachine } from './shard_state_m
 export interface ReplicaEvents {
   /** The shard's descriptor or leader changed, or its replica is new or gone. */
   changed(shardId: number): void;
+  /** A replica applied a checksum command. */
+  checksumWanted(request: ChecksumRequest): void;
   /** The engine failed, or a peer could not be started. */
   fatal(error: Error): void;
 }
@@ -309,6 +312,10 @@ export class Replicas implements ShardHost {
       await this.start(machine, { bootstrap: initialPosition, campaign });
     };
     begin().catch((error: unknown) => this.fail(error));
+  }
+
+  takeChecksum(request: ChecksumRequest): void {
+    this.events.checksumWanted(request);
   }
 
   descriptorChanged(machine: ShardStateMachine): void {

@@ -1,7 +1,7 @@
 import { assert } from '../src/base/assert.js';
 import type { Engine } from '../src/engine/engine.js';
 import { dataRange, replicaKey, sessionKey, sessionRange } from '../src/engine/keys.js';
-import type { SplitCommand } from '../src/gen/skerry/v1/kv.js';
+import type { ChecksumCommand, SplitCommand } from '../src/gen/skerry/v1/kv.js';
 import { AdminCommand, ConfChangeContext, ReplicaState } from '../src/gen/skerry/v1/kv.js';
 import { Shard } from '../src/gen/skerry/v1/meta.js';
 import type {
@@ -16,8 +16,10 @@ import type { ConfChange } from '../src/raft/conf_change.js';
 import type { ConfState, SnapshotMeta } from '../src/raft/message.js';
 import type { WriteCommand } from '../src/wire/kv_codec.js';
 import { decodeWriteCommand, WireError } from '../src/wire/kv_codec.js';
+import type { ChecksumRequest } from './checksums.js';
 import { acceptableChange, epochOf, replicasOf, sameEpoch } from './descriptor.js';
 import { encodeReplicaRecord, encodeSessionRecord, ReplicaRecordWriter } from './records.js';
+import { RowChanges } from './row_changes.js';
 import { SessionTable } from './session_table.js';
 import { ShardKeys } from './shard_keys.js';
 import { installShardSnapshot, stagedFileName } from './snapshot_install.js';
@@ -55,6 +57,8 @@ export interface ShardHost {
   /** The batch with this replica's tombstone was handed to the engine: stop its peer. */
   replicaRemoved(machine: ShardStateMachine): void;
   leaderChanged(machine: ShardStateMachine, leaderId: number, term: number, isLeader: boolean): void;
+  /** A checksum as of this entry is wanted. Called before the batch under way is handed to the engine. */
+  takeChecksum(request: ChecksumRequest): void;
 }
 
 export interface SplitChild {
@@ -93,6 +97,8 @@ export class ShardStateMachine implements StateMachine {
   private appliedTerm: number;
   /** Entries that keysToRead() has decoded and apply() has not met yet, in log order. */
   private decoded: Decoded[] = [];
+  /** What the batch under way did to rows and sessions; only kept when it holds a checksum command. */
+  private changes: RowChanges | null = null;
 
   constructor(host: ShardHost, state: ShardState) {
     this.host = host;
@@ -135,6 +141,7 @@ export class ShardStateMachine implements StateMachine {
   keysToRead(commands: readonly Command[]): readonly Buffer[] | null {
     const writes = commands.map((command) => (command.kind === 1 ? decodeWrite(command.bytes) : null));
     this.decoded.push({ commands, writes });
+    if (commands.some(isChecksum)) this.changes ??= new RowChanges(this.appliedIndex);
     const keys: Buffer[] = [];
     for (const write of writes) {
       for (const mutation of write?.mutations ?? []) {
@@ -183,11 +190,8 @@ export class ShardStateMachine implements StateMachine {
   finishBatch(ctx: ApplyContext): void {
     if (this.currentPhase === 'removed') return;
     assert(this.currentPhase === 'normal', 'entries are applied to an initialized replica only');
-    for (const { sessionId, record } of this.sessions.takeChanges()) {
-      const key = sessionKey(this.shardId, sessionId);
-      if (record === null) ctx.batch.delete(key);
-      else ctx.batch.put(key, encodeSessionRecord(record));
-    }
+    this.writeSessions(ctx);
+    this.changes = null;
     ctx.batch.put(replicaKey(this.shardId), this.recordWriter.encode(this.appliedIndex, this.appliedTerm));
   }
 
@@ -206,6 +210,7 @@ export class ShardStateMachine implements StateMachine {
     const previous = this.currentPhase === 'uninitialized' ? null : this.current;
     this.currentPhase = 'installing';
     this.decoded = [];
+    this.changes = null;
     this.setShard(Shard.decode(descriptor));
     this.host.descriptorChanged(this);
     const sessions = await installShardSnapshot(
@@ -283,17 +288,48 @@ export class ShardStateMachine implements StateMachine {
     mutations.forEach((mutation, at) => {
       const key = keys[at];
       assert(key !== undefined, 'every mutation has its key');
-      const value = mutation.kind === 'delete' ? null : mutation.value;
-      if (value === null) ctx.batch.delete(key);
-      else ctx.batch.put(key, value);
+      this.writeRow(key, mutation.kind === 'delete' ? null : mutation.value, ctx);
     });
     this.sessions.record(sessionId, sequence, write.ackedBelow, index);
     return written;
   }
 
+  private writeSessions(ctx: ApplyContext): void {
+    for (const { sessionId, record } of this.sessions.takeChanges()) {
+      this.writeRow(sessionKey(this.shardId, sessionId), record === null ? null : encodeSessionRecord(record), ctx);
+    }
+  }
+
+  private writeRow(key: Buffer, value: Buffer | null, ctx: ApplyContext): void {
+    if (value === null) ctx.batch.delete(key);
+    else ctx.batch.put(key, value);
+    this.changes?.note(key, value);
+  }
+
   private applyAdmin(bytes: Buffer, ctx: ApplyContext): WriteOutcome {
-    const admin = decodeAdmin(bytes);
-    return admin === null ? { kind: 'malformed' } : this.applySplit(admin, ctx);
+    const command = decodeAdmin(bytes);
+    switch (command?.$case) {
+      case 'split':
+        return this.applySplit(command.value, ctx);
+      case 'checksum':
+        return this.applyChecksum(command.value, ctx);
+      case undefined:
+        return { kind: 'malformed' };
+    }
+  }
+
+  /** Changes nothing: the sessions that it writes would be written at the end of the batch. */
+  private applyChecksum({ checkId, bytesPerSecond }: ChecksumCommand, ctx: ApplyContext): WriteOutcome {
+    this.writeSessions(ctx);
+    this.host.takeChecksum({
+      checkId,
+      bytesPerSecond,
+      shard: this.current,
+      replicaId: this.replicaId,
+      index: this.appliedIndex,
+      changes: this.changes?.copy() ?? null,
+    });
+    return { kind: 'checksum' };
   }
 
   /** Cuts this shard and makes the new right-hand one. No row moves: data is keyed by keyspace. */
@@ -368,13 +404,17 @@ function decodeWrite(bytes: Buffer): WriteCommand | null {
   }
 }
 
-function decodeAdmin(bytes: Buffer): SplitCommand | null {
+/** undefined: committed bytes that are no command, or one of a later version. Answered as malformed by every replica alike. */
+function decodeAdmin(bytes: Buffer): AdminCommand['command'] {
   try {
-    return AdminCommand.decode(bytes).command?.value ?? null;
+    return AdminCommand.decode(bytes).command;
   } catch {
-    // Committed bytes that are no command: the same on every replica, answered as malformed.
-    return null;
+    return undefined;
   }
+}
+
+function isChecksum({ kind, bytes }: Command): boolean {
+  return kind === 2 && decodeAdmin(bytes)?.$case === 'checksum';
 }
 
 function decodeContext(context: Buffer): ConfChangeContext | null {

@@ -11,6 +11,7 @@ import { createMultiRaft } from '../src/multiraft/multiraft.js';
 import type { MultiRaftOptionsInput } from '../src/multiraft/options.js';
 import type { RaftLog } from '../src/raftlog/raft_log.js';
 import type { Transport } from '../src/transport/transport.js';
+import { Checksums } from './checksums.js';
 import { CommandExecutor } from './command_executor.js';
 import { DiskWatch } from './disk_watch.js';
 import { KvService } from './kv_service.js';
@@ -55,6 +56,7 @@ export class Store {
   readonly kv: KvService;
   readonly multi: MultiRaft;
   readonly session: PlacementSession;
+  readonly checksums: Checksums;
   private readonly parts: StoreParts;
   private readonly reports: ShardReports;
   private readonly addresses: PeerAddresses;
@@ -76,12 +78,17 @@ export class Store {
     this.parts = parts;
     const { storeId, clusterId, engine, runtime, logger, connector, members } = parts;
     const fatal = (error: Error): void => this.fail(error);
+    this.checksums = new Checksums({ ...parts, report: (report) => this.session.checksumTaken(report) });
     this.replicas = new Replicas({
       storeId,
       engine,
       runtime,
       logger,
-      events: { changed: (shardId) => this.session.shardChanged(shardId), fatal },
+      events: {
+        changed: (shardId) => this.session.shardChanged(shardId),
+        checksumWanted: (request) => this.checksums.take(request),
+        fatal,
+      },
     });
     this.multi = this.makeHost(parts);
     this.replicas.attach(this.multi);
@@ -133,6 +140,7 @@ export class Store {
     this.session.stop();
     this.diskWatch.stop();
     await this.multi.close();
+    await this.checksums.stop();
     this.kv.deadlines.stop();
   }
 

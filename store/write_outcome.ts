@@ -13,6 +13,8 @@ export type WriteOutcome =
   | { readonly kind: 'malformed' }
   /** The split took effect. */
   | { readonly kind: 'split'; readonly left: Shard; readonly right: Shard }
+  /** The checksum of the state as of this entry is being computed. */
+  | { readonly kind: 'checksum' }
   /** An administrative command came for another epoch, or does not fit the shard. */
   | { readonly kind: 'refused'; readonly reason: 'epoch' | 'joint' | 'splitKey' | 'replicas' }
   /** The membership changed. */

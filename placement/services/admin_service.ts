@@ -21,6 +21,7 @@ import { clusterStatus } from './cluster_status.js';
 import { keyspaceToWire, operatorToWire, shardStatusToWire, storeToWire } from './convert.js';
 import type { LeaderContext } from './unary.js';
 import { atLeader, local } from './unary.js';
+import { verifyShard } from './verify_shard.js';
 
 /** The service of operators, people and tools. What stores report is known to the leader alone, so most of it goes there. */
 export function adminService(member: PlacementMember): AdminServer {
@@ -78,6 +79,7 @@ export function adminService(member: PlacementMember): AdminServer {
       if (operator === null) throw new WireFault(operatorNotFound(operatorId));
       return { operator: operatorToWire(operator, work.view.nowMs) };
     }),
+    verifyShard: atLeader(member, methods.verifyShard, ({ shardId }, ctx) => verifyShard(ctx, shardId)),
     getClusterStatus: getClusterStatus(member),
   };
 }

@@ -2,6 +2,7 @@ import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { GetClusterStatusResponse } from '../../src/gen/skerry/v1/admin.js';
 import type { LeaderWork } from '../leader_work.js';
 import type { PlacementMember } from '../placement_member.js';
+import { differenceLine } from '../scrub/verdict.js';
 import type { ShardRecord } from '../state/records.js';
 import { keyspaceToWire, storeToWire } from './convert.js';
 
@@ -98,6 +99,11 @@ function findings(
   }
   if (counts.withoutLeader > 0) lines.push(`${counts.withoutLeader} shards have no leader that can be reached`);
   if (counts.underReplicated > 0) lines.push(`${counts.underReplicated} shards have fewer sound voters than wanted`);
+  const differences = [...(work?.scrubber.inconsistent.values() ?? [])].map(differenceLine);
+  lines.push(...differences.slice(0, namedFindingsMax));
+  if (differences.length > namedFindingsMax) {
+    lines.push(`${differences.length - namedFindingsMax} more shards have replicas that differ`);
+  }
   lines.push(...blocked.slice(0, namedFindingsMax));
   if (blocked.length > namedFindingsMax) lines.push(`${blocked.length - namedFindingsMax} more shards wait for repair`);
   return lines;

@@ -5,6 +5,7 @@ import { wholeNumber, withAdmin } from './context.js';
 import { CommandError, exitCodes } from './exit_codes.js';
 import { operatorColumns, operatorView } from './operator.js';
 import { message, printOne, printRows } from './output.js';
+import { shardVerifyCommand } from './shard_verify.js';
 import { shardColumns, shardDetailColumns, shardView } from './shard_view.js';
 
 const shardId = ['<shard>', 'shard id', wholeNumber(1)] as const;
@@ -115,6 +116,7 @@ export function shardCommand(): Command {
     .description('list, show and change shards')
     .addCommand(listCommand())
     .addCommand(showCommand())
+    .addCommand(shardVerifyCommand())
     .addCommand(split)
     .addCommand(add)
     .addCommand(move)

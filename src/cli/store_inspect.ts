@@ -69,6 +69,8 @@ function commandText(command: InspectedCommand): string {
     }
     case 'split':
       return `split at ${preview(command.splitKey)}, new shard ${command.newShardId}`;
+    case 'checksum':
+      return `checksum of the shard, check ${command.checkId}`;
     case 'malformed':
       return `malformed, ${command.bytes} B: ${command.reason}`;
   }

@@ -3,7 +3,7 @@ import { nodeRuntime } from '../base/node_runtime.js';
 import type { Runtime } from '../base/runtime.js';
 import type { Dial, RpcMethod } from '../rpc/channel.js';
 import { dialGrpc } from '../rpc/grpc_channel.js';
-import type { GetClusterStatusResponse, Operator, ShardStatus } from '../gen/skerry/v1/admin.js';
+import type { GetClusterStatusResponse, Operator, ShardStatus, VerifyShardResponse } from '../gen/skerry/v1/admin.js';
 import { AdminService } from '../gen/skerry/v1/admin.js';
 import type { Keyspace, Store } from '../gen/skerry/v1/meta.js';
 import { Partitioning } from '../gen/skerry/v1/meta.js';
@@ -140,6 +140,12 @@ export class AdminClient {
 
   async getShard(shardId: number): Promise<ShardStatus> {
     return must((await this.#read(AdminService.getShard, { shardId })).shard, 'a shard in the reply');
+  }
+
+  /** Compares the shard's replicas now. Takes as long as reading them does, `waitMs` at most. */
+  verifyShard(shardId: number): Promise<VerifyShardResponse> {
+    const request = { shardId, clusterId: this.clusterId };
+    return this.#placement.members.call(AdminService.verifyShard, request, this.#limits(true, true));
   }
 
   splitShard(request: { shardId: number; splitKey: Buffer; wait: boolean }): Promise<Operator> {

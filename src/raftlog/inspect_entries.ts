@@ -26,6 +26,7 @@ export type InspectedCommand =
       readonly mutations: readonly InspectedMutation[];
     }
   | { readonly kind: 'split'; readonly splitKey: Buffer; readonly newShardId: number }
+  | { readonly kind: 'checksum'; readonly checkId: number }
   | { readonly kind: 'malformed'; readonly bytes: number; readonly reason: string };
 
 /** What an entry says. */
@@ -96,6 +97,7 @@ function writeOf(bytes: Buffer): InspectedCommand {
 function adminOf(bytes: Buffer): InspectedCommand {
   const { command } = AdminCommand.decode(bytes);
   if (command === undefined) return { kind: 'malformed', bytes: bytes.length, reason: 'an unknown command' };
+  if (command.$case === 'checksum') return { kind: 'checksum', checkId: command.value.checkId };
   const { splitKey, newShard } = command.value;
   return { kind: 'split', splitKey: Buffer.from(splitKey), newShardId: newShard?.shardId ?? 0 };
 }

@@ -11,6 +11,7 @@ import type { ConfChange } from '../../src/raft/conf_change.js';
 import type { ConfState } from '../../src/raft/message.js';
 import type { Mutation, WriteCommand } from '../../src/wire/kv_codec.js';
 import { encodeWriteCommand } from '../../src/wire/kv_codec.js';
+import type { ChecksumRequest } from '../../store/checksums.js';
 import { decodeReplicaRecord, decodeSessionRecord } from '../../store/records.js';
 import { SessionTable } from '../../store/session_table.js';
 import type { ShardHost, SplitChild } from '../../store/shard_state_machine.js';
@@ -36,6 +37,7 @@ export class TestShardHost implements ShardHost {
   readonly engine: Engine;
   readonly children: SplitChild[] = [];
   readonly removed: ShardStateMachine[] = [];
+  onChecksum: (request: ChecksumRequest) => void = () => undefined;
   allowChildren = true;
 
   constructor(engine: Engine) {
@@ -56,6 +58,10 @@ export class TestShardHost implements ShardHost {
 
   replicaRemoved(machine: ShardStateMachine): void {
     this.removed.push(machine);
+  }
+
+  takeChecksum(request: ChecksumRequest): void {
+    this.onChecksum(request);
   }
 
   leaderChanged(): void {

@@ -9,6 +9,8 @@ import { moveLimitsDefault } from '../../placement/move_limits.js';
 import { IdPool } from '../../placement/operators/id_pool.js';
 import type { Operator } from '../../placement/operators/operator.js';
 import { Planner } from '../../placement/planner.js';
+import { Scrubber } from '../../placement/scrub/scrubber.js';
+import type { Verdict } from '../../placement/scrub/verdict.js';
 import { ClusterState } from '../../placement/state/cluster_state.js';
 import { epochIsNewer } from '../../placement/state/records.js';
 import type { StoreWorld } from './store_world.js';
@@ -21,11 +23,12 @@ export class PlannerDriver {
   readonly state = new ClusterState();
   readonly view: ClusterView;
   readonly finished: Operator[] = [];
+  readonly scrubber: Scrubber;
   private readonly world: StoreWorld;
   private readonly planner: Planner;
   private heard = 0;
 
-  constructor(world: StoreWorld, replicaCount: number) {
+  constructor(world: StoreWorld, replicaCount: number, bytesPerSecond = 64 * 1024 * 1024) {
     this.world = world;
     const state = (): ClusterState => this.state;
     this.view = new ClusterView({ state, leaders: new LeaderTable(), times, sinceMs: world.clock.nowMs });
@@ -46,6 +49,18 @@ export class PlannerDriver {
       },
       finished: (operator) => this.finished.push(operator),
     });
+    let nextCheckId = 2 ** 51;
+    this.scrubber = new Scrubber({
+      view: this.view,
+      logger: silentLogger,
+      bytesPerSecond,
+      send: (storeId, command) => {
+        const frame = { ...StoreSessionResponse.create(), commands: [command] };
+        this.world.placement.sessions.get(storeId)?.frame(frame);
+      },
+      newCheckId: () => ++nextCheckId,
+      ended: () => undefined,
+    });
     const keyspace = { keyspaceId: 1, name: 'ks', partitioning: Partitioning.RANGE, replicaCount, initialShards: 1 };
     this.state.restoreKeyspace({ ...keyspace, phase: 'ready' });
   }
@@ -60,15 +75,24 @@ export class PlannerDriver {
     }
   }
 
+  /** Compares a shard's replicas. */
+  async verify(shardId: number): Promise<Verdict> {
+    await this.until(() => this.state.shard(shardId) !== undefined, 'the shard is reported');
+    const check = must(this.scrubber.request(shardId), 'a place in the queue');
+    await this.until(() => check.verdict !== null, `a verdict on shard ${shardId}`, 600_000);
+    return must(check.verdict, 'a verdict');
+  }
+
   private tick(): void {
     this.view.setTime(this.world.clock.nowMs);
     const { frames } = this.world.placement;
     for (; this.heard < frames.length; this.heard++) this.hear(must(frames[this.heard], 'a frame'));
     this.planner.tick();
+    this.scrubber.tick();
   }
 
   private hear(frame: StoreSessionRequest): void {
-    const { storeId, store, shards, noLongerLed, results } = frame;
+    const { storeId, store, shards, noLongerLed, results, checksums } = frame;
     if (this.state.store(storeId) === undefined) {
       const record = { storeId, address: `store-${storeId}`, labels: [], version: '', engine: '' };
       this.state.restoreStore({ ...record, state: 'up', directoryId: String(storeId) });
@@ -89,6 +113,10 @@ export class PlannerDriver {
       this.planner.shardChanged(shard.shardId);
     }
     for (const shardId of noLongerLed) this.view.noLongerLed(storeId, shardId);
-    for (const { commandId, error } of results) this.planner.controller.commandResult(commandId, error);
+    for (const { commandId, error } of results) {
+      this.planner.controller.commandResult(commandId, error);
+      this.scrubber.commandResult(commandId, error);
+    }
+    for (const checksum of checksums) this.scrubber.checksumReported(storeId, checksum);
   }
 }

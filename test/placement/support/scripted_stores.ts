@@ -136,6 +136,7 @@ export class ScriptedStore {
         this.split(command.value);
         return;
       case 'destroyReplica':
+      case 'verifyShard':
       case undefined:
         return;
     }

@@ -52,6 +52,53 @@ export namespace OperatorState {
   export type UNRECOGNIZED = typeof OperatorState.UNRECOGNIZED;
 }
 
+/** ReplicaCheckState is what a comparison of checksums says of one replica. */
+export const ReplicaCheckState = {
+  UNSPECIFIED: 0,
+  /** AGREES - As the other replicas, or as most of them. */
+  AGREES: 1,
+  /** ODD - Unlike most of them. */
+  ODD: 2,
+  /** DIFFERS - Replicas differ and no majority says which of them is right. */
+  DIFFERS: 3,
+  /** UNCHECKED - No checksum of it came. */
+  UNCHECKED: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ReplicaCheckState = (typeof ReplicaCheckState)[keyof typeof ReplicaCheckState];
+
+export namespace ReplicaCheckState {
+  export type UNSPECIFIED = typeof ReplicaCheckState.UNSPECIFIED;
+  export type AGREES = typeof ReplicaCheckState.AGREES;
+  export type ODD = typeof ReplicaCheckState.ODD;
+  export type DIFFERS = typeof ReplicaCheckState.DIFFERS;
+  export type UNCHECKED = typeof ReplicaCheckState.UNCHECKED;
+  export type UNRECOGNIZED = typeof ReplicaCheckState.UNRECOGNIZED;
+}
+
+/** VerifyOutcome is what a comparison says of a shard. */
+export const VerifyOutcome = {
+  UNSPECIFIED: 0,
+  /** CONSISTENT - Every replica was checked, and all are equal. */
+  CONSISTENT: 1,
+  /** INCONSISTENT - Replicas differ. */
+  INCONSISTENT: 2,
+  /** UNCHECKED - Not every replica was checked; those that were are equal. */
+  UNCHECKED: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type VerifyOutcome = (typeof VerifyOutcome)[keyof typeof VerifyOutcome];
+
+export namespace VerifyOutcome {
+  export type UNSPECIFIED = typeof VerifyOutcome.UNSPECIFIED;
+  export type CONSISTENT = typeof VerifyOutcome.CONSISTENT;
+  export type INCONSISTENT = typeof VerifyOutcome.INCONSISTENT;
+  export type UNCHECKED = typeof VerifyOutcome.UNCHECKED;
+  export type UNRECOGNIZED = typeof VerifyOutcome.UNRECOGNIZED;
+}
+
 /** Operator is a planned change of one shard, made of steps. */
 export interface Operator {
   operatorId: number;
@@ -273,6 +320,34 @@ export interface CancelOperatorRequest {
 export interface CancelOperatorResponse {
   error: Error | undefined;
   operator: Operator | undefined;
+}
+
+/** ReplicaCheck is the part of one replica. */
+export interface ReplicaCheck {
+  replicaId: number;
+  storeId: number;
+  state: ReplicaCheckState;
+  /** Why it is unchecked. */
+  reason: string;
+  checksum: number;
+  rows: number;
+  bytes: number;
+}
+
+/** VerifyShardRequest names a shard. */
+export interface VerifyShardRequest {
+  clusterId: number;
+  shardId: number;
+}
+
+/** VerifyShardResponse says what the comparison found. */
+export interface VerifyShardResponse {
+  error: Error | undefined;
+  shardId: number;
+  outcome: VerifyOutcome;
+  /** Log index of the comparison; 0: no replica was checked. */
+  index: number;
+  replicas: ReplicaCheck[];
 }
 
 /** GetClusterStatusRequest asks for the summary. */
@@ -2702,6 +2777,303 @@ export const CancelOperatorResponse: MessageFns<CancelOperatorResponse> = {
   },
 };
 
+function createBaseReplicaCheck(): ReplicaCheck {
+  return { replicaId: 0, storeId: 0, state: 0, reason: '', checksum: 0, rows: 0, bytes: 0 };
+}
+
+export const ReplicaCheck: MessageFns<ReplicaCheck> = {
+  encode(message: ReplicaCheck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replicaId !== 0) {
+      writer.uint32(8).uint64(message.replicaId);
+    }
+    if (message.storeId !== 0) {
+      writer.uint32(16).uint64(message.storeId);
+    }
+    if (message.state !== 0) {
+      writer.uint32(24).int32(message.state);
+    }
+    if (message.reason !== '') {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.checksum !== 0) {
+      writer.uint32(45).fixed32(message.checksum);
+    }
+    if (message.rows !== 0) {
+      writer.uint32(48).uint64(message.rows);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(56).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaCheck {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicaCheck();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replicaId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.storeId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 45) {
+              break;
+            }
+
+            message.checksum = reader.fixed32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.rows = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReplicaCheck>, I>>(base?: I): ReplicaCheck {
+    return ReplicaCheck.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplicaCheck>, I>>(object: I): ReplicaCheck {
+    const message = createBaseReplicaCheck();
+    message.replicaId = object.replicaId ?? 0;
+    message.storeId = object.storeId ?? 0;
+    message.state = object.state ?? 0;
+    message.reason = object.reason ?? '';
+    message.checksum = object.checksum ?? 0;
+    message.rows = object.rows ?? 0;
+    message.bytes = object.bytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseVerifyShardRequest(): VerifyShardRequest {
+  return { clusterId: 0, shardId: 0 };
+}
+
+export const VerifyShardRequest: MessageFns<VerifyShardRequest> = {
+  encode(message: VerifyShardRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(16).uint64(message.shardId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyShardRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyShardRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<VerifyShardRequest>, I>>(base?: I): VerifyShardRequest {
+    return VerifyShardRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyShardRequest>, I>>(object: I): VerifyShardRequest {
+    const message = createBaseVerifyShardRequest();
+    message.clusterId = object.clusterId ?? 0;
+    message.shardId = object.shardId ?? 0;
+    return message;
+  },
+};
+
+function createBaseVerifyShardResponse(): VerifyShardResponse {
+  return { error: undefined, shardId: 0, outcome: 0, index: 0, replicas: [] };
+}
+
+export const VerifyShardResponse: MessageFns<VerifyShardResponse> = {
+  encode(message: VerifyShardResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(16).uint64(message.shardId);
+    }
+    if (message.outcome !== 0) {
+      writer.uint32(24).int32(message.outcome);
+    }
+    if (message.index !== 0) {
+      writer.uint32(32).uint64(message.index);
+    }
+    for (const v of message.replicas) {
+      ReplicaCheck.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyShardResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyShardResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.replicas.push(ReplicaCheck.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<VerifyShardResponse>, I>>(base?: I): VerifyShardResponse {
+    return VerifyShardResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyShardResponse>, I>>(object: I): VerifyShardResponse {
+    const message = createBaseVerifyShardResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    message.shardId = object.shardId ?? 0;
+    message.outcome = object.outcome ?? 0;
+    message.index = object.index ?? 0;
+    message.replicas = object.replicas?.map((e) => ReplicaCheck.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseGetClusterStatusRequest(): GetClusterStatusRequest {
   return { clusterId: 0 };
 }
@@ -3098,6 +3470,16 @@ export const AdminService = {
       Buffer.from(CancelOperatorResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CancelOperatorResponse => CancelOperatorResponse.decode(value),
   },
+  /** VerifyShard compares the checksums of a shard's replicas at one log index; answers when it has. */
+  verifyShard: {
+    path: '/skerry.v1.Admin/VerifyShard' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: VerifyShardRequest): Buffer => Buffer.from(VerifyShardRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): VerifyShardRequest => VerifyShardRequest.decode(value),
+    responseSerialize: (value: VerifyShardResponse): Buffer => Buffer.from(VerifyShardResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VerifyShardResponse => VerifyShardResponse.decode(value),
+  },
   /** GetClusterStatus sums the cluster up. */
   getClusterStatus: {
     path: '/skerry.v1.Admin/GetClusterStatus' as const,
@@ -3141,6 +3523,8 @@ export interface AdminServer extends UntypedServiceImplementation {
   listOperators: handleUnaryCall<ListOperatorsRequest, ListOperatorsResponse>;
   /** CancelOperator stops an operator after its present step. */
   cancelOperator: handleUnaryCall<CancelOperatorRequest, CancelOperatorResponse>;
+  /** VerifyShard compares the checksums of a shard's replicas at one log index; answers when it has. */
+  verifyShard: handleUnaryCall<VerifyShardRequest, VerifyShardResponse>;
   /** GetClusterStatus sums the cluster up. */
   getClusterStatus: handleUnaryCall<GetClusterStatusRequest, GetClusterStatusResponse>;
 }
@@ -3369,6 +3753,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelOperatorResponse) => void,
+  ): ClientUnaryCall;
+  /** VerifyShard compares the checksums of a shard's replicas at one log index; answers when it has. */
+  verifyShard(
+    request: VerifyShardRequest,
+    callback: (error: ServiceError | null, response: VerifyShardResponse) => void,
+  ): ClientUnaryCall;
+  verifyShard(
+    request: VerifyShardRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VerifyShardResponse) => void,
+  ): ClientUnaryCall;
+  verifyShard(
+    request: VerifyShardRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VerifyShardResponse) => void,
   ): ClientUnaryCall;
   /** GetClusterStatus sums the cluster up. */
   getClusterStatus(

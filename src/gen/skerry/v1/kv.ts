@@ -232,7 +232,18 @@ export interface EntryPayload {
 
 /** AdminCommand changes the shard itself; proposed by stores, never by clients. */
 export interface AdminCommand {
-  command: { $case: 'split'; value: SplitCommand } | undefined;
+  command: { $case: 'split'; value: SplitCommand } | { $case: 'checksum'; value: ChecksumCommand } | undefined;
+}
+
+/**
+ * ChecksumCommand changes nothing: each replica computes the checksum of its rows and sessions as of this
+ * entry, and its store reports it to placement. Versions that do not know it pass over it on every replica alike.
+ */
+export interface ChecksumCommand {
+  /** Chosen by placement; the reports carry it. */
+  checkId: number;
+  /** Bytes per second that a store may read for it. */
+  bytesPerSecond: number;
 }
 
 /**
@@ -1893,6 +1904,9 @@ export const AdminCommand: MessageFns<AdminCommand> = {
       case 'split':
         SplitCommand.encode(message.command.value, writer.uint32(10).fork()).join();
         break;
+      case 'checksum':
+        ChecksumCommand.encode(message.command.value, writer.uint32(18).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1916,6 +1930,14 @@ export const AdminCommand: MessageFns<AdminCommand> = {
             }
 
             message.command = { $case: 'split', value: SplitCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.command = { $case: 'checksum', value: ChecksumCommand.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1942,7 +1964,80 @@ export const AdminCommand: MessageFns<AdminCommand> = {
         }
         break;
       }
+      case 'checksum': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'checksum', value: ChecksumCommand.fromPartial(object.command.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseChecksumCommand(): ChecksumCommand {
+  return { checkId: 0, bytesPerSecond: 0 };
+}
+
+export const ChecksumCommand: MessageFns<ChecksumCommand> = {
+  encode(message: ChecksumCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checkId !== 0) {
+      writer.uint32(8).uint64(message.checkId);
+    }
+    if (message.bytesPerSecond !== 0) {
+      writer.uint32(16).uint64(message.bytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChecksumCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChecksumCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.checkId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytesPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChecksumCommand>, I>>(base?: I): ChecksumCommand {
+    return ChecksumCommand.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChecksumCommand>, I>>(object: I): ChecksumCommand {
+    const message = createBaseChecksumCommand();
+    message.checkId = object.checkId ?? 0;
+    message.bytesPerSecond = object.bytesPerSecond ?? 0;
     return message;
   },
 };

@@ -135,6 +135,23 @@ export interface StoreSessionRequest {
   results: CommandResult[];
   /** All replicas held here, in the first frames of a session (for finding ones that should be gone). */
   held: HeldReplica[];
+  /** Checksums that VerifyShard commands asked for. */
+  checksums: ReplicaChecksum[];
+}
+
+/** ReplicaChecksum is what a replica computed for a ChecksumCommand. */
+export interface ReplicaChecksum {
+  checkId: number;
+  shardId: number;
+  replicaId: number;
+  /** Log index of the command: what is summed up is the state right after it. */
+  index: number;
+  checksum: number;
+  /** Rows and sessions, and the bytes of their keys and values. */
+  rows: number;
+  bytes: number;
+  /** Non-empty: why it could not be computed; the fields above it mean nothing then. */
+  failure: string;
 }
 
 /** HeldReplica is a replica that a store has on disk. */
@@ -199,6 +216,13 @@ export interface DestroyReplica {
   epoch: Epoch | undefined;
 }
 
+/** VerifyShard: propose a ChecksumCommand; all replicas report. */
+export interface VerifyShard {
+  shardId: number;
+  checkId: number;
+  bytesPerSecond: number;
+}
+
 /** StoreCommand is an instruction to a store. */
 export interface StoreCommand {
   commandId: number;
@@ -208,6 +232,7 @@ export interface StoreCommand {
     | { $case: 'transferLeader'; value: TransferLeader }
     | { $case: 'splitShard'; value: SplitShard }
     | { $case: 'destroyReplica'; value: DestroyReplica }
+    | { $case: 'verifyShard'; value: VerifyShard }
     | undefined;
 }
 
@@ -1306,7 +1331,16 @@ export const CommandResult: MessageFns<CommandResult> = {
 };
 
 function createBaseStoreSessionRequest(): StoreSessionRequest {
-  return { clusterId: 0, storeId: 0, store: undefined, shards: [], noLongerLed: [], results: [], held: [] };
+  return {
+    clusterId: 0,
+    storeId: 0,
+    store: undefined,
+    shards: [],
+    noLongerLed: [],
+    results: [],
+    held: [],
+    checksums: [],
+  };
 }
 
 export const StoreSessionRequest: MessageFns<StoreSessionRequest> = {
@@ -1335,6 +1369,9 @@ export const StoreSessionRequest: MessageFns<StoreSessionRequest> = {
     }
     for (const v of message.held) {
       HeldReplica.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.checksums) {
+      ReplicaChecksum.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1418,6 +1455,14 @@ export const StoreSessionRequest: MessageFns<StoreSessionRequest> = {
             message.held.push(HeldReplica.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.checksums.push(ReplicaChecksum.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1443,6 +1488,146 @@ export const StoreSessionRequest: MessageFns<StoreSessionRequest> = {
     message.noLongerLed = object.noLongerLed?.map((e) => e) || [];
     message.results = object.results?.map((e) => CommandResult.fromPartial(e)) || [];
     message.held = object.held?.map((e) => HeldReplica.fromPartial(e)) || [];
+    message.checksums = object.checksums?.map((e) => ReplicaChecksum.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReplicaChecksum(): ReplicaChecksum {
+  return { checkId: 0, shardId: 0, replicaId: 0, index: 0, checksum: 0, rows: 0, bytes: 0, failure: '' };
+}
+
+export const ReplicaChecksum: MessageFns<ReplicaChecksum> = {
+  encode(message: ReplicaChecksum, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checkId !== 0) {
+      writer.uint32(8).uint64(message.checkId);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(16).uint64(message.shardId);
+    }
+    if (message.replicaId !== 0) {
+      writer.uint32(24).uint64(message.replicaId);
+    }
+    if (message.index !== 0) {
+      writer.uint32(32).uint64(message.index);
+    }
+    if (message.checksum !== 0) {
+      writer.uint32(45).fixed32(message.checksum);
+    }
+    if (message.rows !== 0) {
+      writer.uint32(48).uint64(message.rows);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(56).uint64(message.bytes);
+    }
+    if (message.failure !== '') {
+      writer.uint32(66).string(message.failure);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaChecksum {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicaChecksum();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.checkId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.replicaId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 45) {
+              break;
+            }
+
+            message.checksum = reader.fixed32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.rows = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.failure = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReplicaChecksum>, I>>(base?: I): ReplicaChecksum {
+    return ReplicaChecksum.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplicaChecksum>, I>>(object: I): ReplicaChecksum {
+    const message = createBaseReplicaChecksum();
+    message.checkId = object.checkId ?? 0;
+    message.shardId = object.shardId ?? 0;
+    message.replicaId = object.replicaId ?? 0;
+    message.index = object.index ?? 0;
+    message.checksum = object.checksum ?? 0;
+    message.rows = object.rows ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.failure = object.failure ?? '';
     return message;
   },
 };
@@ -2095,6 +2280,85 @@ export const DestroyReplica: MessageFns<DestroyReplica> = {
   },
 };
 
+function createBaseVerifyShard(): VerifyShard {
+  return { shardId: 0, checkId: 0, bytesPerSecond: 0 };
+}
+
+export const VerifyShard: MessageFns<VerifyShard> = {
+  encode(message: VerifyShard, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.checkId !== 0) {
+      writer.uint32(16).uint64(message.checkId);
+    }
+    if (message.bytesPerSecond !== 0) {
+      writer.uint32(24).uint64(message.bytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyShard {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyShard();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.checkId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<VerifyShard>, I>>(base?: I): VerifyShard {
+    return VerifyShard.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyShard>, I>>(object: I): VerifyShard {
+    const message = createBaseVerifyShard();
+    message.shardId = object.shardId ?? 0;
+    message.checkId = object.checkId ?? 0;
+    message.bytesPerSecond = object.bytesPerSecond ?? 0;
+    return message;
+  },
+};
+
 function createBaseStoreCommand(): StoreCommand {
   return { commandId: 0, command: undefined };
 }
@@ -2119,6 +2383,9 @@ export const StoreCommand: MessageFns<StoreCommand> = {
         break;
       case 'destroyReplica':
         DestroyReplica.encode(message.command.value, writer.uint32(50).fork()).join();
+        break;
+      case 'verifyShard':
+        VerifyShard.encode(message.command.value, writer.uint32(58).fork()).join();
         break;
     }
     return writer;
@@ -2185,6 +2452,14 @@ export const StoreCommand: MessageFns<StoreCommand> = {
             message.command = { $case: 'destroyReplica', value: DestroyReplica.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.command = { $case: 'verifyShard', value: VerifyShard.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2231,6 +2506,12 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case 'destroyReplica': {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: 'destroyReplica', value: DestroyReplica.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case 'verifyShard': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'verifyShard', value: VerifyShard.fromPartial(object.command.value) };
         }
         break;
       }
