@@ -4,18 +4,20 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { findMutant, simMutants } from './mutants.js';
+import type { PlanChange } from './plan.js';
 import type { Outcome } from './simulation.js';
 import { simulate } from './simulation.js';
 import { exitCodes } from './verdict.js';
 
 /**
- * `npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--steps K] [--jobs J] [--trace] [--first] [--mutant NAME]`
+ * `npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--jobs J] [--trace] [--first] [--mutant NAME]`
  * `npm run sim -- --mutants [--seeds A..B]`: plants each bug of mutants.ts and looks for it; passes if all are found.
- * --first ends at the first seed that fails.
+ * --first ends at the first seed that fails. --steps, --stores and --shards take the place of what the seed would choose.
  * Exit codes: 0 all seeds passed, 2 wrong arguments, 10 a crash, 11 a safety violation, 12 no convergence, 13 undecided.
  */
 const usage =
-  'usage: npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--steps K] [--jobs J] [--trace] [--first] [--mutant NAME]\n' +
+  'usage: npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--jobs J] [--trace] [--first] [--mutant NAME]\n' +
+  '                       [--steps K] [--stores S] [--shards H]\n' +
   '       npm run sim -- --mutants [--seeds A..B]';
 
 function fail(problem: string): never {
@@ -28,6 +30,8 @@ const options = {
   seeds: { type: 'string', default: '1..20' },
   minutes: { type: 'string' },
   steps: { type: 'string' },
+  stores: { type: 'string' },
+  shards: { type: 'string' },
   jobs: { type: 'string' },
   trace: { type: 'boolean', default: false },
   every: { type: 'string', default: '1' },
@@ -57,7 +61,16 @@ if (range === null) fail('--seeds is A..B');
 const first = Number(range[1]);
 const minutes = values.minutes === undefined ? Infinity : numberOf(values.minutes, 'minutes', 1);
 const last = values.minutes !== undefined && values.seed === undefined ? Infinity : Number(range[2]);
-const steps = values.steps === undefined ? {} : { steps: numberOf(values.steps, 'steps', 1) };
+/** What the seed does not decide. */
+const change: PlanChange = {
+  ...(values.steps === undefined ? {} : { steps: numberOf(values.steps, 'steps', 1) }),
+  ...(values.stores === undefined ? {} : { stores: numberOf(values.stores, 'stores', 3) }),
+  ...(values.shards === undefined ? {} : { shards: numberOf(values.shards, 'shards', 1) }),
+};
+const changeArguments = (['steps', 'stores', 'shards'] as const).flatMap((name) => {
+  const value = values[name];
+  return value === undefined ? [] : [`--${name}`, value];
+});
 const every = numberOf(values.every, 'every', 1);
 const jobs = values.jobs === undefined ? availableParallelism() : numberOf(values.jobs, 'jobs', 1);
 
@@ -79,13 +92,13 @@ async function runHere(): Promise<number> {
   let worst = 0;
   for (let seed = first; seed <= last && performance.now() < endMs; seed += every) {
     const startMs = performance.now();
-    const outcome = await simulate(seed, { ...steps, keepTrace: values.trace });
+    const outcome = await simulate(seed, { ...change, keepTrace: values.trace });
     const realMs = performance.now() - startMs;
     if (values.trace) console.log(outcome.trace.join('\n'));
     console.log(lineOf(outcome, realMs));
     if (outcome.failure === null) continue;
     const { kind, problem } = outcome.failure;
-    const again = [`--seed ${seed}`, ...(values.steps === undefined ? [] : [`--steps ${values.steps}`])].join(' ');
+    const again = [`--seed ${seed}`, ...changeArguments].join(' ');
     console.error(`seed ${seed} at commit ${commit()}: ${kind}\n${problem}\nagain: npm run sim -- ${again} --trace`);
     worst = Math.max(worst, exitCodes[kind]);
     if (values.first) break;
@@ -105,10 +118,7 @@ async function runInChildren(): Promise<number> {
   const children: ChildProcess[] = [];
   const ends = Array.from({ length: jobs }, async (_, job) => {
     const share = ['--seeds', `${first + job}..${last === Infinity ? first + job : last}`, '--every', String(jobs)];
-    const rest = (['minutes', 'steps'] as const).flatMap((name) => {
-      const value = values[name];
-      return value === undefined ? [] : [`--${name}`, value];
-    });
+    const rest = values.minutes === undefined ? changeArguments : [...changeArguments, '--minutes', values.minutes];
     const child = startChild([...share, '--jobs', '1', ...rest, ...(values.first ? ['--first'] : [])], 'inherit');
     children.push(child);
     const code = await endOf(child);
