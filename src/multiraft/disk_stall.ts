@@ -52,7 +52,7 @@ export class DiskStall implements TickWork {
   /** A write ages by a tick per tick at most: what an event loop slept through is no fault of the disk. */
   private ageMs(): number {
     const { log, runtime, tick, options } = this.host;
-    const { pendingSinceMs } = log.stats();
+    const { pendingSinceMs } = log;
     if (pendingSinceMs === null) {
       this.pendingSinceMs = null;
       return 0;

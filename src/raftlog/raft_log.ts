@@ -41,6 +41,8 @@ export interface RaftLog {
    * old: it must neither vote nor lead until a `reset` (or `drop`) record, which clears the mark. Survives reopening.
    */
   readonly damaged: ReadonlySet<number>;
+  /** Monotonic time since which something waits for its sync, Runtime.nowMs; null: nothing waits. Cheap: looked at every tick. */
+  readonly pendingSinceMs: number | null;
   stats(): RaftLogStats;
   /** Waits for what was written, then closes. */
   close(): Promise<void>;
@@ -86,6 +88,4 @@ export interface RaftLogStats {
   readonly syncMsP99: number;
   /** Monotonic time of the last sync that succeeded, Runtime.nowMs. */
   readonly lastSyncAtMs: number;
-  /** Monotonic time since which something waits for its sync, Runtime.nowMs; null: nothing waits. An idle log has an old last sync. */
-  readonly pendingSinceMs: number | null;
 }

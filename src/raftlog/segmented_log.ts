@@ -255,6 +255,10 @@ export class SegmentedLog implements RaftLog {
     return this.groups.keys();
   }
 
+  get pendingSinceMs(): number | null {
+    return this.writer.pendingSinceMs;
+  }
+
   stats(): RaftLogStats {
     const { writer, table } = this;
     let diskBytes = table.sizeBytes + writer.aheadBytes + this.files.recyclingBytes;
@@ -274,7 +278,6 @@ export class SegmentedLog implements RaftLog {
       syncMsP50: writer.syncTimes.percentile(0.5),
       syncMsP99: writer.syncTimes.percentile(0.99),
       lastSyncAtMs: writer.lastSyncAtMs,
-      pendingSinceMs: writer.pendingSinceMs,
     };
   }
 
