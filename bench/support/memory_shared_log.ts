@@ -6,6 +6,8 @@ import type { GroupLog, LogRecord, RaftLog, RaftLogStats } from '../../src/raftl
 
 /** A host's Raft log without a disk: whatever is written counts as synced in the next turn. For the cost of what is above it. */
 export class MemorySharedLog implements RaftLog {
+  /** Nothing here is written to a disk. */
+  readonly pendingSinceMs = null;
   readonly damaged: ReadonlySet<number> = new Set();
   private readonly runtime: Runtime;
   private readonly groups = new Map<number, MemoryGroupLog>();
@@ -76,7 +78,6 @@ export class MemorySharedLog implements RaftLog {
       syncMsP50: 0,
       syncMsP99: 0,
       lastSyncAtMs: this.runtime.nowMs(),
-      pendingSinceMs: null,
     };
   }
 
