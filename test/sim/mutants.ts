@@ -1,7 +1,7 @@
 /** A bug to plant, as a change of one compiled file, which the simulator must find. The product has no switch for it. */
 export interface SimMutant {
   readonly name: string;
-  readonly area: 'core' | 'durability' | 'routing' | 'sessions' | 'reads' | 'snapshots';
+  readonly area: 'core' | 'durability' | 'routing' | 'sessions' | 'reads' | 'membership';
   /** Below the folder of compiled files. */
   readonly file: string;
   /** Occurs exactly once in it. */
@@ -58,6 +58,31 @@ export const simMutants: readonly SimMutant[] = [
     find: 'group.readIndex((failure) => {',
     replace: 'void Promise.resolve(null).then((failure) => {',
     about: 'a replica answers a linearizable read from what it has (thesis §6.4)',
+  },
+  // Bugs that the simulator found, put back.
+  {
+    name: 'wait-for-a-store-that-is-down',
+    area: 'membership',
+    file: 'placement/operators/step.js',
+    find: "return view.isDown(storeId) ? broken(`store ${storeId} is down`) : wait('the learner is catching up');",
+    replace: "return wait('the learner is catching up');",
+    about: 'a move to a store that went down holds its shard for a quarter of an hour',
+  },
+  {
+    name: 'silent-tombstone',
+    area: 'membership',
+    file: 'store/replicas.js',
+    find: 'present.wantedAtMs = this.runtime.nowMs();',
+    replace: '',
+    about: 'nobody learns that a member of a shard was destroyed on an old view of its configuration',
+  },
+  {
+    name: 'believe-in-a-silent-leader',
+    area: 'membership',
+    file: 'src/multiraft/peer.js',
+    find: 'if (this.core.isDeaf())',
+    replace: 'if (this.core.leaderId < 0)',
+    about: 'a learner that was removed while nobody could tell it stays for ever',
   },
 ];
 
