@@ -14,6 +14,10 @@ const workloads: Readonly<Record<string, { about: string; load: () => Promise<Wo
     load: async () => (await import('./multiraft.js')).run,
   },
   engine: { about: 'the KV engine alone', load: async () => (await import('./engine.js')).run },
+  snapshot: {
+    about: 'a shard from one process to another',
+    load: async () => (await import('./snapshot.js')).run,
+  },
 });
 
 const [name = '', ...args] = process.argv.slice(2);

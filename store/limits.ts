@@ -60,8 +60,12 @@ export const snapshotChunkBytesMax = 256 * 1024;
 export const snapshotRowBytesMax = 16 * 1024 * 1024;
 /** Bytes of one engine batch while a snapshot is installed. */
 export const snapshotBatchBytesMax = 1024 * 1024;
-/** Rows of one page while a snapshot is read. */
-export const snapshotPageRowsMax = 1_024;
+/** Such batches on their way to the engine; the next one is filled meanwhile. */
+export const snapshotBatchesInFlightMax = 2;
+/** Rows of one page while a snapshot is read: some milliseconds of the event loop. */
+export const snapshotPageRowsMax = 4_096;
+/** Bytes of one such page (the last row may pass it). Two of them are in memory: one is cut while the next is read. */
+export const snapshotPageBytesMax = 1024 * 1024;
 /** How long an accepted snapshot offer keeps its range for itself before the snapshot is there, milliseconds. */
 export const snapshotClaimMs = 30_000;
 

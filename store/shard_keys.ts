@@ -38,7 +38,10 @@ export class ShardKeys {
 
   /** The engine key of an encoded key. */
   ofEncoded(encodedKey: Uint8Array): Buffer {
-    return Buffer.concat([this.prefix, encodedKey]);
+    const out = Buffer.allocUnsafe(this.prefix.length + encodedKey.length);
+    out.set(this.prefix, 0);
+    out.set(encodedKey, this.prefix.length);
+    return out;
   }
 
   encodedKey(engineKey: Buffer): Buffer {

@@ -32,6 +32,8 @@ const empty = Buffer.alloc(0);
 /** Collects rows and hands them out in chunks of equal size. */
 export class SnapshotChunker {
   private parts: Buffer[] = [];
+  /** Parts at the front that were handed out already. */
+  private usedParts = 0;
   private bytes = 0;
   private rows = 0;
   private readonly chunkBytes: number;
@@ -41,11 +43,12 @@ export class SnapshotChunker {
   }
 
   add(kind: RowKind, key: Buffer, value: Buffer): void {
-    const head = Buffer.allocUnsafe(headBytes);
+    const head = Buffer.allocUnsafe(headBytes + key.length);
     head[0] = kind;
     head.writeUInt32BE(key.length, 1);
     head.writeUInt32BE(value.length, 5);
-    this.parts.push(head, key, value);
+    head.set(key, headBytes);
+    this.parts.push(head, value);
     this.bytes += headBytes + key.length + value.length;
     this.rows++;
   }
@@ -70,7 +73,7 @@ export class SnapshotChunker {
   private take(length: number): Buffer {
     const out = Buffer.allocUnsafe(length);
     let filled = 0;
-    let used = 0;
+    let used = this.usedParts;
     while (filled < length) {
       const part = this.parts[used];
       assert(part !== undefined, 'the parts hold the bytes that were counted');
@@ -80,8 +83,13 @@ export class SnapshotChunker {
       if (taken < part.length) this.parts[used] = part.subarray(taken);
       else used++;
     }
-    this.parts = this.parts.slice(used);
     this.bytes -= length;
+    this.usedParts = used;
+    // Handed out parts are let go once nothing full is left, not with every chunk of a long page.
+    if (this.bytes < this.chunkBytes) {
+      this.parts = this.parts.slice(used);
+      this.usedParts = 0;
+    }
     return out;
   }
 }

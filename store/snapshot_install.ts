@@ -5,7 +5,7 @@ import type { SessionRecord } from '../src/gen/skerry/v1/kv.js';
 import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
 import type { Shard } from '../src/gen/skerry/v1/meta.js';
 import type { StagedSnapshot } from '../src/multiraft/host.js';
-import { snapshotBatchBytesMax } from './limits.js';
+import { snapshotBatchBytesMax, snapshotBatchesInFlightMax } from './limits.js';
 import { decodeSessionRecord, encodeReplicaRecord } from './records.js';
 import { ShardKeys } from './shard_keys.js';
 import { RowKind, SnapshotFormatError, SnapshotRowReader } from './snapshot_format.js';
@@ -73,6 +73,7 @@ async function writeRows(
   const keys = new ShardKeys(shard);
   const reader = new SnapshotRowReader();
   const sessions = new Map<number, SessionRecord>();
+  const writer = new BatchWriter(engine);
   let batch = engine.newBatch();
   for await (const chunk of chunks) {
     for (const row of reader.push(chunk)) {
@@ -87,13 +88,37 @@ async function writeRows(
       }
     }
     if (batch.bytes >= snapshotBatchBytesMax) {
-      await engine.write(batch);
+      await writer.write(batch);
       batch = engine.newBatch();
     }
   }
   reader.finish();
-  if (batch.count > 0) await engine.write(batch);
+  await writer.write(batch);
+  await writer.finish();
   return sessions;
+}
+
+/** Keeps a few batches on their way to the engine, in order. */
+class BatchWriter {
+  private readonly engine: Engine;
+  private readonly underWay: Promise<void>[] = [];
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+  }
+
+  /** Resolves once the engine has room for the next one. */
+  async write(batch: EngineBatch): Promise<void> {
+    const written = this.engine.write(batch);
+    // Whoever waits for its turn hears of a failure; when the rows turn out damaged first, that is the better reason.
+    written.catch(() => undefined);
+    this.underWay.push(written);
+    if (this.underWay.length >= snapshotBatchesInFlightMax) await this.underWay.shift();
+  }
+
+  async finish(): Promise<void> {
+    await Promise.all(this.underWay);
+  }
 }
 
 /** The name under which the staging directory has a staged snapshot. */

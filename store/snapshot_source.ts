@@ -1,12 +1,11 @@
-import type { Engine, EngineView } from '../src/engine/engine.js';
+import type { Engine, EngineView, ScanPage } from '../src/engine/engine.js';
 import { dataRange, encodedKeyOf, replicaKey, sessionRange } from '../src/engine/keys.js';
 import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
 import { Shard } from '../src/gen/skerry/v1/meta.js';
 import type { StateSnapshot } from '../src/multiraft/host.js';
 import type { SnapshotMeta } from '../src/raft/message.js';
 import { confStateOf } from './descriptor.js';
-import { scanBytesMax } from '../src/base/limits.js';
-import { snapshotChunkBytesMax, snapshotPageRowsMax } from './limits.js';
+import { snapshotChunkBytesMax, snapshotPageBytesMax, snapshotPageRowsMax } from './limits.js';
 import { decodeReplicaRecord } from './records.js';
 import { RowKind, SnapshotChunker, snapshotFormatVersion } from './snapshot_format.js';
 
@@ -37,6 +36,7 @@ interface Stage {
   next: Buffer;
 }
 
+/** Reads one page ahead of what it hands out, so that the engine's thread and the network work at the same time. */
 class ShardSnapshot implements StateSnapshot {
   readonly meta: SnapshotMeta;
   readonly descriptor: Buffer;
@@ -44,6 +44,7 @@ class ShardSnapshot implements StateSnapshot {
   private readonly view: EngineView;
   private readonly stages: Stage[];
   private readonly chunker = new SnapshotChunker(snapshotChunkBytesMax);
+  private ahead: Promise<ScanPage> | null = null;
   private ended = false;
 
   constructor(view: EngineView, meta: SnapshotMeta, shard: Shard) {
@@ -63,7 +64,7 @@ class ShardSnapshot implements StateSnapshot {
       const full = this.chunker.takeFull();
       if (full !== null) return full;
       const stage = this.stages[0];
-      if (stage !== undefined) await this.readPage(stage);
+      if (stage !== undefined) await this.takePage(stage);
       else if (this.ended) return this.chunker.takeRest();
       else this.end();
     }
@@ -73,24 +74,30 @@ class ShardSnapshot implements StateSnapshot {
     return this.view.close();
   }
 
-  private async readPage(stage: Stage): Promise<void> {
-    const { next, end, kind } = stage;
-    const page = await this.view.scan({
-      start: next,
-      end,
-      limit: snapshotPageRowsMax,
-      maxBytes: Math.min(scanBytesMax, snapshotChunkBytesMax),
-      reverse: false,
-      keysOnly: false,
-    });
-    for (const row of page.rows) {
-      // A session's key keeps its last eight bytes, the session id.
-      const key = kind === RowKind.session ? row.key.subarray(9) : encodedKeyOf(row.key);
-      this.chunker.add(kind, key, row.value);
-    }
+  private async takePage(stage: Stage): Promise<void> {
+    const page = await (this.ahead ?? this.readPage(stage));
     const last = page.rows.at(-1);
     if (!page.more || last === undefined) this.stages.shift();
     else stage.next = Buffer.concat([last.key, Buffer.from([0])]);
+    const [following] = this.stages;
+    this.ahead = following === undefined ? null : this.readPage(following);
+    // Whoever takes the page hears of its failure; nobody does when the snapshot is closed before.
+    this.ahead?.catch(() => undefined);
+    for (const { key, value } of page.rows) {
+      // A session's key keeps its last eight bytes, the session id.
+      this.chunker.add(stage.kind, stage.kind === RowKind.session ? key.subarray(9) : encodedKeyOf(key), value);
+    }
+  }
+
+  private readPage({ next, end }: Stage): Promise<ScanPage> {
+    return this.view.scan({
+      start: next,
+      end,
+      limit: snapshotPageRowsMax,
+      maxBytes: snapshotPageBytesMax,
+      reverse: false,
+      keysOnly: false,
+    });
   }
 
   private end(): void {

@@ -35,8 +35,8 @@ export const mergedBatchBytesMax = 4 * 1024 * 1024;
  * but costs every later read of the range until it is compacted away.
  */
 export const deleteRangePointsMax = 1_000;
-/** A view reads in slices of about this size, so that a page never holds much more than was asked for. */
-export const viewSliceBytes = 256 * 1024;
+/** A view reads in slices of about this size, and holds at most one of them beyond the page that it returned. */
+export const viewSliceBytes = 512 * 1024;
 /** Rows of one such slice. */
 export const viewSliceRows = 4_096;
 

@@ -74,6 +74,16 @@ function middleOf(rows: readonly Row[], half: number): Buffer | null {
   return middle;
 }
 
+/** Rows of an iterator, from one of them on. */
+interface Slice extends RowsResult {
+  readonly from: number;
+}
+
+/** A slice whose rows before `from` were returned; `after` is the last of them. */
+interface Rest extends Slice {
+  readonly after: Buffer;
+}
+
 /**
  * A consistent view: two iterators, one for each direction, made with no write between them. Pages are read on
  * libuv's threads, so that a snapshot of a large shard does not hold up writes; a view reads one page at a time.
@@ -82,6 +92,8 @@ export class RocksdbView {
   private readonly binding: RocksdbBinding;
   private readonly forward: RawIterator;
   private readonly backward: RawIterator;
+  /** What was read beyond the last page; the next page most often begins with it. */
+  private rest: Rest | null = null;
   private last: Promise<unknown> = Promise.resolve();
 
   constructor(binding: RocksdbBinding, db: Database) {
@@ -116,20 +128,37 @@ export class RocksdbView {
     const iterator = reverse ? this.backward : this.forward;
     const rows: Row[] = [];
     let bytes = 0;
-    this.binding.iterator_seek(iterator, reverse ? end : start);
+    let slice = this.takeRest(start, reverse);
+    if (slice === null) this.binding.iterator_seek(iterator, reverse ? end : start);
     for (;;) {
-      const { rows: flat, finished } = await this.next(iterator, Math.min(limit - rows.length + 1, viewSliceRows));
-      for (let i = 0; i < flat.length; i += 2) {
+      slice ??= { ...(await this.next(iterator, Math.min(limit - rows.length + 1, viewSliceRows))), from: 0 };
+      const { rows: flat, finished } = slice;
+      for (let i = slice.from; i < flat.length; i += 2) {
         const key = flat[i] ?? none;
         const value = keysOnly ? none : (flat[i + 1] ?? none);
         if (reverse && Buffer.compare(key, end) >= 0) continue;
         if (reverse ? Buffer.compare(key, start) < 0 : Buffer.compare(key, end) >= 0) return { rows, more: false };
-        if (rows.length >= limit || bytes >= maxBytes) return { rows, more: true };
+        if (rows.length >= limit || bytes >= maxBytes) {
+          if (!reverse) this.rest = { rows: flat, from: i, finished, after: rows.at(-1)?.key ?? none };
+          return { rows, more: true };
+        }
         rows.push({ key, value });
         bytes += key.length + value.length;
       }
       if (finished) return { rows, more: false };
+      slice = null;
     }
+  }
+
+  /** The rows read beyond the last page, if a page from `start` on goes on right there. Forgets them in any case. */
+  private takeRest(start: Buffer, reverse: boolean): Slice | null {
+    const { rest } = this;
+    this.rest = null;
+    if (rest === null || reverse) return null;
+    const { after } = rest;
+    const follows =
+      start.length === after.length + 1 && start[after.length] === 0 && after.equals(start.subarray(0, -1));
+    return follows ? rest : null;
   }
 
   private next(iterator: RawIterator, rows: number): Promise<RowsResult> {

@@ -54,6 +54,10 @@ export const snapshotsReceivingMax = 4;
 export const stagedHeaderBytesMax = 4 * 1024 * 1024;
 /** Bytes of one chunk of a staged file; a larger one is not ours. */
 export const stagedChunkBytesMax = 32 * 1024 * 1024;
+/** Bytes of a staged file that were taken and not yet written. Past it the sender waits for the disk. */
+export const stagedBehindBytesMax = 2 * 1024 * 1024;
+/** Bytes that a staged file is read in while it is installed: four chunks of the common size with their heads. */
+export const stagedReadBytes = 1024 * 1024 + 4 * 1024;
 
 /** Requests passed to other hosts and not answered. Past it forward() rejects. */
 export const forwardsOutstandingMax = 16_384;
@@ -64,6 +68,9 @@ export const forwardsServingMax = 16_384;
 export const handoversPerTickMax = 256;
 /** Early campaigns per tick after a host was lost, so that its thousands of groups do not all elect in one turn. */
 export const earlyCampaignsPerTickMax = 512;
+
+/** Groups that are woken per tick after a host was lost: each then ticks, sends heartbeats or campaigns. The rest follows. */
+export const wakesPerTickMax = 512;
 
 /** Groups that one compaction slice looks at before it yields to the event loop. */
 export const compactionSliceGroupsMax = 256;

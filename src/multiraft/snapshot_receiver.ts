@@ -60,7 +60,7 @@ export class SnapshotReceiver {
 
   private sinkOf(fromHost: number, head: SnapshotHeadInfo, writer: StagedFileWriter): SnapshotSink {
     return {
-      write: (chunk) => writer.write(chunk),
+      write: (chunk, crc32) => writer.write(chunk, crc32),
       finish: async () => {
         try {
           const staged = await writer.finish();

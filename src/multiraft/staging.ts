@@ -2,7 +2,7 @@ import { crc32 } from '../raftlog/checksum.js';
 import type { Disk, DiskFile } from '../base/disk.js';
 import type { SnapshotMeta } from '../raft/message.js';
 import type { StagedSnapshot } from './host.js';
-import { stagedChunkBytesMax, stagedHeaderBytesMax } from './limits.js';
+import { stagedBehindBytesMax, stagedChunkBytesMax, stagedHeaderBytesMax, stagedReadBytes } from './limits.js';
 
 /*
  * A snapshot staged on disk before it is installed. Layout, little endian:
@@ -34,13 +34,21 @@ export interface StagedHeader {
   readonly formatVersion: number;
 }
 
-/** Writes one staged file. Nothing counts before finish() has resolved. */
+/**
+ * Writes one staged file. Nothing counts before finish() has resolved: chunks are written behind, those that gathered
+ * during one write of the disk with the next one.
+ */
 export class StagedFileWriter {
   readonly path: string;
   private readonly disk: Disk;
   private readonly directory: string;
   private readonly file: DiskFile;
   private position = 0;
+  private waiting: Buffer[] = [];
+  /** Taken and not yet written. */
+  private behindBytes = 0;
+  private writing: Promise<void> | null = null;
+  private failure: { readonly error: unknown } | null = null;
   private chunks = 0;
   private bytes = 0;
 
@@ -58,7 +66,8 @@ export class StagedFileWriter {
     const writer = new StagedFileWriter(disk, directory, path, file);
     try {
       await file.truncate(0);
-      await writer.put(encodeHeader(header));
+      writer.put(encodeHeader(header));
+      await writer.settled();
     } catch (error) {
       await file.close();
       throw error;
@@ -66,14 +75,20 @@ export class StagedFileWriter {
     return writer;
   }
 
-  async write(chunk: Buffer): Promise<void> {
+  /**
+   * Takes a chunk with its checksum; resolves when there is room for more, at most stagedBehindBytesMax behind.
+   * Rejects with the first failure of the disk, of this chunk or of one before.
+   */
+  async write(chunk: Buffer, checksum = crc32(chunk, 0)): Promise<void> {
     if (chunk.length > stagedChunkBytesMax) throw new StagedFileError('a snapshot chunk is too large');
     const prefix = Buffer.allocUnsafe(chunkPrefixBytes);
     prefix.writeUInt32LE(chunk.length, 0);
-    prefix.writeUInt32LE(crc32(chunk, 0), 4);
-    await this.put([prefix, chunk]);
+    prefix.writeUInt32LE(checksum, 4);
+    this.put([prefix, chunk]);
     this.chunks++;
     this.bytes += chunk.length;
+    while (this.behindBytes > stagedBehindBytesMax && this.writing !== null) await this.writing;
+    this.checkDisk();
   }
 
   /** Seals the file. Resolves once content and name are on disk. */
@@ -83,7 +98,8 @@ export class StagedFileWriter {
     trailer.writeDoubleLE(this.chunks, 4);
     trailer.writeDoubleLE(this.bytes, 12);
     trailer.writeUInt32LE(crc32(trailer.subarray(0, 20), 0), 20);
-    await this.put([trailer]);
+    this.put([trailer]);
+    await this.settled();
     await this.file.datasync();
     await this.file.close();
     await this.disk.syncDirectory(this.directory);
@@ -92,13 +108,48 @@ export class StagedFileWriter {
 
   /** Gives up: closes and removes the file. */
   async abort(): Promise<void> {
+    this.waiting = [];
+    while (this.writing !== null) await this.writing;
     await this.file.close();
     await this.disk.unlink(this.path);
   }
 
-  private async put(buffers: readonly Buffer[]): Promise<void> {
-    await this.file.write(buffers, this.position);
-    for (const buffer of buffers) this.position += buffer.length;
+  private put(buffers: readonly Buffer[]): void {
+    if (this.failure !== null) return;
+    for (const buffer of buffers) {
+      this.waiting.push(buffer);
+      this.behindBytes += buffer.length;
+    }
+    this.writing ??= this.writeWaiting();
+  }
+
+  /** Everything that was put is written. */
+  private async settled(): Promise<void> {
+    while (this.writing !== null) await this.writing;
+    this.checkDisk();
+  }
+
+  private checkDisk(): void {
+    if (this.failure !== null) throw this.failure.error;
+  }
+
+  /** Never rejects: the failure is kept for whoever calls next. */
+  private async writeWaiting(): Promise<void> {
+    try {
+      while (this.waiting.length > 0) {
+        const buffers = this.waiting;
+        this.waiting = [];
+        await this.file.write(buffers, this.position);
+        for (const { length } of buffers) {
+          this.position += length;
+          this.behindBytes -= length;
+        }
+      }
+    } catch (error) {
+      this.failure = { error };
+      this.waiting = [];
+    }
+    this.writing = null;
   }
 }
 
@@ -132,24 +183,47 @@ function stagedSnapshot(disk: Disk, path: string, chunks: number, bytes: number)
   return { path, chunks, bytes, read: () => readChunks(disk, path, chunks) };
 }
 
+/** Chunks in order, read in blocks; the next block is read while the chunks of the last one are used. */
 async function* readChunks(disk: Disk, path: string, chunks: number): AsyncIterable<Buffer> {
   const file = await disk.open(path, { create: false });
+  let ahead: Promise<Buffer> | null = null;
   try {
     let { end: position } = await readHeader(file);
-    for (let i = 0; i < chunks; i++) {
-      const prefix = await file.read(position, chunkPrefixBytes);
-      const length = prefix.length === chunkPrefixBytes ? prefix.readUInt32LE(0) : trailerMark;
-      if (length > stagedChunkBytesMax) throw new StagedFileError(`${path} ends before its last chunk`);
-      const chunk = await file.read(position + chunkPrefixBytes, length);
-      if (chunk.length !== length || crc32(chunk, 0) !== prefix.readUInt32LE(4)) {
-        throw new StagedFileError(`${path} has a damaged chunk`);
-      }
-      position += chunkPrefixBytes + length;
-      yield chunk;
+    let left = chunks;
+    let length = stagedReadBytes;
+    while (left > 0) {
+      const block: Buffer = await (ahead ?? file.read(position, length));
+      const { found, used, wanted } = wholeChunks(block, left, path);
+      if (found.length === 0 && block.length < length) throw new StagedFileError(`${path} ends before its last chunk`);
+      left -= found.length;
+      position += used;
+      length = Math.max(stagedReadBytes, wanted);
+      ahead = left === 0 ? null : file.read(position, length);
+      // Whoever takes the block hears of its failure.
+      ahead?.catch(() => undefined);
+      yield* found;
     }
   } finally {
+    await ahead?.catch(() => undefined);
     await file.close();
   }
+}
+
+/** The chunks that lie in a block, checked, and how many bytes a block must have for the chunk that comes next. */
+function wholeChunks(block: Buffer, limit: number, path: string): { found: Buffer[]; used: number; wanted: number } {
+  const found: Buffer[] = [];
+  let used = 0;
+  while (found.length < limit && used + chunkPrefixBytes <= block.length) {
+    const length = block.readUInt32LE(used);
+    if (length > stagedChunkBytesMax) throw new StagedFileError(`${path} ends before its last chunk`);
+    const start = used + chunkPrefixBytes;
+    if (start + length > block.length) return { found, used, wanted: chunkPrefixBytes + length };
+    const chunk = block.subarray(start, start + length);
+    if (crc32(chunk, 0) !== block.readUInt32LE(used + 4)) throw new StagedFileError(`${path} has a damaged chunk`);
+    found.push(chunk);
+    used = start + length;
+  }
+  return { found, used, wanted: chunkPrefixBytes };
 }
 
 function encodeHeader(header: StagedHeader): Buffer[] {

@@ -51,6 +51,19 @@ export const snapshotReceivesMax = 8;
 export const snapshotIdleTimeoutMs = 30_000;
 /** From a snapshot's offer to the stream that the other side opens for it. */
 export const snapshotOfferTimeoutMs = 10_000;
+/**
+ * A sender whose snapshot stream broke waits this long for the receiver to be connected again. Meanwhile its view of the
+ * shard stays open.
+ */
+export const snapshotResumeWaitMs = 20_000;
+/** It looks this often whether the receiver is there. */
+export const snapshotResumePauseMs = 200;
+/** Streams in a row that carried nothing new, after which the sender gives up. */
+export const snapshotResumesFruitlessMax = 4;
+/** What a receiver has of a snapshot whose stream broke is kept this long for the sender to come back. */
+export const snapshotParkedMs = 30_000;
+/** Such snapshots of a host; past it the oldest is thrown away. Less than are received at a time: others must get on. */
+export const snapshotsParkedMax = 2;
 /** Text of a failure that travels to the other side. */
 export const failureTextMax = 500;
 
@@ -63,4 +76,5 @@ assert(envelopeBytesMax <= outboxBytesMax, 'the outbox holds at least one envelo
 assert(valueBytesMax + keyBytesMax < snapshotChunkBytesMax, 'the largest row fits a chunk');
 assert(snapshotChunkBytesMax < frameBytesMax, 'a chunk fits a frame');
 assert(snapshotChunkBytesTarget * 4 <= snapshotWindowBytes, 'several chunks are on their way at a time');
+assert(snapshotResumeWaitMs + handshakeTimeoutMs < snapshotParkedMs, 'what is kept outlasts the wait of its sender');
 assert(reconnectMinMs * 2 <= reconnectMaxMs && reconnectMaxMs * 2 <= refusedRetryMs, 'waits grow');

@@ -21,6 +21,8 @@ export class RateLimiter {
     const now = this.runtime.nowMs();
     const start = Math.max(this.paidAtMs, now - snapshotBurstMs);
     this.paidAtMs = start + bytes / this.bytesPerMs;
-    return Math.max(0, start - now);
+    const waitMs = start - now;
+    // No timer is that exact, and what was taken stays owed.
+    return waitMs < 1 ? 0 : waitMs;
   }
 }

@@ -3,7 +3,7 @@ import { decodeSnapshotFrame, encodeSnapshotFrame, type SnapshotFrame } from '..
 import { WireError } from '../wire/wire_error.js';
 import type { FrameStream } from './frame_stream.js';
 import { snapshotChunkBytesMax, snapshotIdleTimeoutMs, snapshotWindowBytes } from './limits.js';
-import { SnapshotError } from './snapshot_error.js';
+import { SnapshotError, SnapshotInterruptedError } from './snapshot_error.js';
 
 /** Received and not yet read; a sender that keeps to the window stays below it. */
 const receivedBytesMax = snapshotWindowBytes + snapshotChunkBytesMax + 64 * 1024;
@@ -36,8 +36,10 @@ export class SnapshotChannel {
       frame: (bytes) => this.handleFrame(bytes),
       drained: () => this.handleDrained(),
       closed: (close) => {
-        const code = close.kind === 'refused' ? 'refused' : 'broken';
-        this.fail(new SnapshotError(code, `the snapshot stream ${close.kind}: ${close.reason}`));
+        const message = `the snapshot stream ${close.kind}: ${close.reason}`;
+        // A stream that broke may look like one that was ended. Who means to give up says so in a frame.
+        if (close.kind === 'refused') this.fail(new SnapshotError('refused', message));
+        else this.fail(new SnapshotInterruptedError(message));
       },
     });
   }
@@ -97,6 +99,13 @@ export class SnapshotChannel {
     if (this.failure !== null) return;
     this.ended = true;
     this.stream.end();
+  }
+
+  /** A last frame, sent without waiting for room, and goodbye. */
+  leave(frame: SnapshotFrame): void {
+    if (this.failure !== null) return;
+    this.stream.write(encodeSnapshotFrame(frame));
+    this.end();
   }
 
   /** Breaks the stream because the other side has no business here, and tells it so. */

@@ -4,16 +4,32 @@ import type { Runtime, TimerHandle } from '../base/runtime.js';
 import type { SnapshotFrame } from '../wire/snapshot_codec.js';
 import type { FrameStream } from './frame_stream.js';
 import { checkAnswer, checkDialler, helloTo, type HostIdentity } from './handshake.js';
-import { handshakeTimeoutMs, snapshotOfferTimeoutMs, snapshotReceivesMax, snapshotSendsMax } from './limits.js';
+import {
+  handshakeTimeoutMs,
+  snapshotOfferTimeoutMs,
+  snapshotReceivesMax,
+  snapshotResumePauseMs,
+  snapshotResumesFruitlessMax,
+  snapshotResumeWaitMs,
+  snapshotSendsMax,
+} from './limits.js';
+import { ParkedSnapshots } from './parked_snapshots.js';
 import type { Peer } from './peer.js';
 import type { RateLimiter } from './rate_limiter.js';
 import { SnapshotChannel } from './snapshot_channel.js';
-import { SnapshotError } from './snapshot_error.js';
-import { busyFailure, receiveSnapshotFrames, sendFailure } from './snapshot_receive.js';
-import { sendSnapshotFrames } from './snapshot_send.js';
-import type { SnapshotSink, SnapshotSource, TransportHandlers } from './transport.js';
+import { SnapshotError, SnapshotInterruptedError } from './snapshot_error.js';
+import {
+  busyFailure,
+  type IncomingSnapshot,
+  receiveSnapshotFrames,
+  sendDone,
+  sendFailure,
+} from './snapshot_receive.js';
+import { OutgoingSnapshot } from './snapshot_send.js';
+import type { SnapshotSource, TransportHandlers } from './transport.js';
 
 type SnapshotHandler = TransportHandlers['snapshot'];
+type HeadFrame = Extract<SnapshotFrame, { kind: 'head' }>;
 
 interface Offer {
   readonly hostId: number;
@@ -35,12 +51,19 @@ export interface SnapshotsOptions {
  *
  *     dialler sends:    Snapshot stream ── head ──▶             (see snapshot_send.ts)
  *     acceptor sends:   envelope{offer 7} ──▶ dialler;  dialler opens Snapshot stream ── pull 7 ──▶;  ◀── head ──
+ *
+ * A stream that breaks is followed by another with the same snapshot id, opened in the same way, and the transfer goes on
+ * where it was. The sender keeps its source open for that, the receiver its sink (parked_snapshots.ts).
  */
 export class Snapshots {
   private readonly options: SnapshotsOptions;
   private readonly offers = new Map<number, Offer>();
   private readonly channels = new Set<SnapshotChannel>();
   private readonly tasks = new Set<Promise<void>>();
+  private readonly parked: ParkedSnapshots;
+  /** Incoming snapshots that have a stream, by key. */
+  private readonly receiving = new Map<string, { readonly channel: SnapshotChannel; readonly over: Promise<void> }>();
+  private readonly sleepers = new Set<(error: SnapshotError) => void>();
   private handler: SnapshotHandler | null = null;
   private sends = 0;
   private receives = 0;
@@ -49,6 +72,7 @@ export class Snapshots {
 
   constructor(options: SnapshotsOptions) {
     this.options = options;
+    this.parked = new ParkedSnapshots(options.runtime, options.logger);
   }
 
   start(handler: SnapshotHandler): void {
@@ -70,19 +94,64 @@ export class Snapshots {
         throw new SnapshotError('busy', `${snapshotSendsMax} snapshots are being sent, which is the limit`);
       }
       if (peer === null || !peer.isUp()) throw new SnapshotError('unreachable', 'the receiver is not connected');
-      const snapshotId = ++this.lastSnapshotId;
-      const connection = peer.dialledConnection();
-      const channel =
-        connection === null ? await this.offer(peer, snapshotId) : this.channel(connection.openSnapshot());
-      await this.run(channel, () => {
-        const { self, limiter } = this.options;
-        return sendSnapshotFrames(channel, helloTo(self, peer.hostId), snapshotId, source, limiter);
-      });
-      channel.end();
+      await this.sendResuming(peer, new OutgoingSnapshot(++this.lastSnapshotId, source, this.options.limiter));
     } finally {
       this.sends--;
       await this.closeSource(source);
     }
+  }
+
+  /** Goes on over another stream whenever one breaks, as long as that brings the snapshot forward. */
+  private async sendResuming(peer: Peer, outgoing: OutgoingSnapshot): Promise<void> {
+    let fruitless = 0;
+    for (;;) {
+      const { chunksAcked } = outgoing;
+      try {
+        await this.sendOnce(peer, outgoing);
+        return;
+      } catch (error) {
+        fruitless = outgoing.chunksAcked > chunksAcked ? 0 : fruitless + 1;
+        const goesOn = error instanceof SnapshotInterruptedError && outgoing.accepted;
+        if (!goesOn || fruitless > snapshotResumesFruitlessMax) throw error;
+        await this.untilUp(peer, error);
+        const { logger } = this.options;
+        logger.info({ peer: peer.hostId, chunks: outgoing.chunksAcked }, 'snapshot goes on over another stream');
+      }
+    }
+  }
+
+  private async sendOnce(peer: Peer, outgoing: OutgoingSnapshot): Promise<void> {
+    if (this.closed) throw new SnapshotError('closed', 'the transport is closed');
+    const connection = peer.dialledConnection();
+    const channel =
+      connection === null ? await this.offer(peer, outgoing.snapshotId) : this.channel(connection.openSnapshot());
+    await this.run(channel, () => outgoing.sendOver(channel, helloTo(this.options.self, peer.hostId)));
+    channel.end();
+  }
+
+  /** @throws the interruption when the peer does not come back in time */
+  private async untilUp(peer: Peer, interruption: SnapshotInterruptedError): Promise<void> {
+    const { runtime } = this.options;
+    const deadlineMs = runtime.nowMs() + snapshotResumeWaitMs;
+    do {
+      await this.sleep(snapshotResumePauseMs);
+      if (peer.isUp()) return;
+    } while (runtime.nowMs() < deadlineMs);
+    throw interruption;
+  }
+
+  /** Ends early, with an error, when the transport is closed. */
+  private sleep(ms: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const wake = (error: SnapshotError | null): void => {
+        timer.cancel();
+        this.sleepers.delete(wake);
+        if (error === null) resolve();
+        else reject(error);
+      };
+      const timer = this.options.runtime.after(ms, () => wake(null));
+      this.sleepers.add(wake);
+    });
   }
 
   /** The other side has a snapshot for this host: opens the stream that it comes through. */
@@ -105,7 +174,7 @@ export class Snapshots {
   /** Nobody will pull what was offered to this host. Streams break by themselves. */
   handlePeerDown(hostId: number): void {
     for (const offer of this.offers.values()) {
-      if (offer.hostId === hostId) offer.fail(new SnapshotError('broken', 'the receiver went away'));
+      if (offer.hostId === hostId) offer.fail(new SnapshotInterruptedError('the receiver went away'));
     }
   }
 
@@ -114,8 +183,10 @@ export class Snapshots {
     this.closed = true;
     const error = new SnapshotError('closed', 'the transport is closed');
     for (const offer of this.offers.values()) offer.fail(error);
+    for (const wake of this.sleepers) wake(error);
     for (const channel of this.channels) channel.destroy(error);
     await Promise.allSettled(this.tasks);
+    await this.parked.close();
   }
 
   private channel(stream: FrameStream): SnapshotChannel {
@@ -186,52 +257,73 @@ export class Snapshots {
     await this.receive(channel, hostId, frame);
   }
 
-  private async receive(
-    channel: SnapshotChannel,
-    hostId: number,
-    frame: Extract<SnapshotFrame, { kind: 'head' }>,
-  ): Promise<void> {
-    const { handler } = this;
-    assert(handler !== null, 'snapshots come only after start');
+  private async receive(channel: SnapshotChannel, hostId: number, frame: HeadFrame): Promise<void> {
+    const key = `${hostId}/${frame.hello?.incarnation ?? 0}/${frame.snapshotId}`;
+    await this.supersede(key);
     if (this.receives >= snapshotReceivesMax) {
       await sendFailure(channel, busyFailure);
       this.channels.delete(channel);
       return;
     }
     this.receives++;
+    const over = this.run(channel, () => this.receiveOver(channel, hostId, frame, key));
+    const settled = over.catch(() => undefined);
+    this.receiving.set(key, { channel, over: settled });
     try {
-      await this.run(channel, async () => {
-        const sink = await this.accepted(handler, channel, hostId, frame);
-        if (sink !== null) await this.fill(channel, sink);
-      });
+      await over;
     } finally {
+      this.receiving.delete(key);
       this.receives--;
     }
   }
 
+  /** A sender may be back before this side has noticed that the stream before is broken. */
+  private async supersede(key: string): Promise<void> {
+    for (let earlier = this.receiving.get(key); earlier !== undefined; earlier = this.receiving.get(key)) {
+      earlier.channel.destroy(new SnapshotInterruptedError('its sender came back on another stream'));
+      await earlier.over;
+    }
+  }
+
+  private async receiveOver(channel: SnapshotChannel, hostId: number, frame: HeadFrame, key: string): Promise<void> {
+    const { groupId } = frame.head;
+    const incoming = (await this.parked.take(key, groupId)) ?? (await this.accepted(channel, hostId, frame, key));
+    if (incoming !== null) await this.fill(channel, incoming);
+  }
+
   /** Asks the handler for a sink; null when it refused, which the sender was then told. */
   private async accepted(
-    handler: SnapshotHandler,
     channel: SnapshotChannel,
     hostId: number,
-    frame: Extract<SnapshotFrame, { kind: 'head' }>,
-  ): Promise<SnapshotSink | null> {
+    frame: HeadFrame,
+    key: string,
+  ): Promise<IncomingSnapshot | null> {
+    const { handler } = this;
+    assert(handler !== null, 'snapshots come only after start');
+    const { groupId } = frame.head;
     try {
-      return await handler(hostId, frame.head);
+      return { key, groupId, sink: await handler(hostId, frame.head), chunks: 0, bytes: 0 };
     } catch (error) {
-      this.options.logger.info({ hostId, groupId: frame.head.groupId, error: String(error) }, 'snapshot refused');
+      this.options.logger.info({ hostId, groupId, error: String(error) }, 'snapshot refused');
       await sendFailure(channel, `refused: ${textOf(error)}`);
       return null;
     }
   }
 
-  private async fill(channel: SnapshotChannel, sink: SnapshotSink): Promise<void> {
+  /** The sink gets finish() once everything came, or abort() when the rest will not come; until then it may be parked. */
+  private async fill(channel: SnapshotChannel, incoming: IncomingSnapshot): Promise<void> {
     try {
-      await receiveSnapshotFrames(channel, sink);
+      await receiveSnapshotFrames(channel, incoming);
     } catch (error) {
-      if (!channel.isBroken()) await sendFailure(channel, `failed: ${textOf(error)}`);
+      if (error instanceof SnapshotInterruptedError && incoming.chunks > 0 && !this.closed) {
+        this.parked.park(incoming);
+      } else {
+        await incoming.sink.abort();
+        if (!channel.isBroken()) await sendFailure(channel, `failed: ${textOf(error)}`);
+      }
       throw error;
     }
+    await sendDone(channel, incoming);
   }
 
   private refuse(channel: SnapshotChannel, reason: string): void {

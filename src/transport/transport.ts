@@ -34,7 +34,8 @@ export interface Transport {
   /**
    * Streams a snapshot to a host over a stream of its own; settles once, with the receiver's answer. The source is
    * closed in any case.
-   * @throws SnapshotError with a code: busy (try later), unreachable, refused, broken, timeout, source, closed
+   * A stream that breaks on the way is followed by another that goes on where it was, while the receiver comes back in time.
+   * @throws SnapshotError with a code: busy (try later), unreachable, refused, broken, timeout, source, lost, closed
    */
   sendSnapshot(hostId: number, source: SnapshotSource): Promise<void>;
   isConnected(hostId: number): boolean;
@@ -54,8 +55,8 @@ export interface TransportHandlers {
   gone(fromHost: number, gone: GoneNotice): void;
   /**
    * An incoming snapshot. The handler returns a sink, or throws to refuse it. finish() resolves once the
-   * snapshot is staged and handed on. abort() is called once when anything failed: the stream broke before its end, or
-   * write() or finish() rejected. write() is not called again before the last one settled.
+   * snapshot is staged and handed on. abort() is called once when anything failed: the stream broke before its end and
+   * no other went on with it in time, or write() or finish() rejected. write() is not called again before the last one settled.
    */
   snapshot(fromHost: number, head: SnapshotHeadInfo): Promise<SnapshotSink>;
 }
@@ -68,7 +69,8 @@ export interface SnapshotSource {
 }
 
 export interface SnapshotSink {
-  write(chunk: Buffer): Promise<void>;
+  /** crc32 is that of the chunk, as it came with it and was checked. */
+  write(chunk: Buffer, crc32: number): Promise<void>;
   finish(): Promise<void>;
   abort(): Promise<void>;
 }

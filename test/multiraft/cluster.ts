@@ -331,6 +331,9 @@ function watchWrites(log: RaftLog, writes: (readonly LogRecord[])[]): RaftLog {
     get damaged() {
       return log.damaged;
     },
+    get pendingSinceMs() {
+      return log.pendingSinceMs;
+    },
     stats: () => log.stats(),
     close: () => log.close(),
   };

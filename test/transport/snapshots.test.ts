@@ -1,5 +1,13 @@
 import t from 'tap';
-import { snapshotReceivesMax, snapshotSendsMax, snapshotWindowBytes } from '../../src/transport/limits.js';
+import {
+  snapshotParkedMs,
+  snapshotReceivesMax,
+  snapshotResumesFruitlessMax,
+  snapshotResumeWaitMs,
+  snapshotSendsMax,
+  snapshotsParkedMax,
+  snapshotWindowBytes,
+} from '../../src/transport/limits.js';
 import type { SnapshotSink } from '../../src/transport/transport.js';
 import { ListSink, ListSource } from './support.js';
 import { World } from './world.js';
@@ -72,6 +80,8 @@ t.test('a sink that does not keep up holds the sender to the window', async (t) 
   t.equal(sink.outcome, null, 'a write in progress is waited for');
   writes[1]?.();
   await world.run(100);
+  t.equal(sink.outcome, null, 'what came is kept for a while');
+  await world.run(snapshotParkedMs);
   t.equal(sink.outcome, 'aborted');
 });
 
@@ -217,4 +227,165 @@ t.test('a receiver that stands still is given up after the idle timeout', async 
   t.equal(sent.outcome, 'pending');
   await world.run(2_000);
   t.match(sent.outcome, { code: 'timeout' });
+});
+
+/** Chunks of 1,000 bytes, each filled with its number. */
+function numbered(count: number): Buffer[] {
+  return Array.from({ length: count }, (_, i) => Buffer.alloc(1_000, i));
+}
+
+t.test('a snapshot goes on where its stream broke, whichever side dialled', async (t) => {
+  for (const dials of [true, false]) {
+    const { world, a, b } = await pair(20_000);
+    const [sender, receiver, to] = dials ? [a, b, 2] : [b, a, 1];
+    const sink = new ListSink();
+    let heads = 0;
+    receiver.heard.onSnapshot = () => {
+      heads++;
+      return Promise.resolve(sink);
+    };
+    const chunks = numbered(100);
+    const source = new ListSource(3, chunks);
+    const sent = watch(sender.transport.sendSnapshot(to, source));
+    const seen: number[] = [];
+    for (let breaks = 0; breaks < 3; breaks++) {
+      await world.run(1_200);
+      seen.push(sink.chunks.length);
+      world.network.disconnect(1, 2);
+    }
+    await world.run(10_000);
+    t.equal(sent.outcome, 'sent');
+    t.equal(heads, 1, 'the handler was asked once');
+    t.same(sink.chunks, chunks, 'each chunk came once and in order');
+    t.ok((seen[0] ?? 0) > 10 && (seen[1] ?? 0) > (seen[0] ?? 0) && (seen[2] ?? 0) > (seen[1] ?? 0), seen.join());
+    t.equal(sink.outcome, 'finished');
+    t.equal(sink.ends, 1);
+    t.equal(source.closes, 1);
+    await Promise.all([a.transport.close(), b.transport.close()]);
+  }
+});
+
+t.test('acknowledgements that were lost with the stream are made up for', async (t) => {
+  const { world, a, b } = await pair(1e12);
+  const sink = new ListSink();
+  b.heard.onSnapshot = () => Promise.resolve(sink);
+  const chunks = numbered(40);
+  // The receiver gets everything and its acks, all but the first, get nowhere.
+  sink.write = (chunk) => {
+    if (sink.chunks.length === 0) world.network.cut(2, 1);
+    sink.chunks.push(Buffer.from(chunk));
+    return Promise.resolve();
+  };
+  sink.finish = () => new Promise(() => undefined);
+  const source = new ListSource(3, []);
+  const left: (Buffer | null)[] = [...chunks, null];
+  let goOn = (): void => undefined;
+  source.next = async () => {
+    if (left.length === 2) await new Promise<void>((resolve) => (goOn = resolve));
+    return left.shift() ?? null;
+  };
+  const sent = watch(a.transport.sendSnapshot(2, source));
+  await world.run(100);
+  t.equal(sink.chunks.length, 39);
+  world.network.disconnect(1, 2);
+  world.network.healAll();
+  goOn();
+  await world.run(5_000);
+  t.same(sink.chunks, chunks);
+  t.equal(sent.outcome, 'pending', 'until the sink has finished');
+});
+
+t.test('a receiver that has lost what it had taken makes the sender begin anew', async (t) => {
+  const { world, a, b } = await pair(20_000);
+  const sinks: ListSink[] = [];
+  const takes = (member: typeof b): void => {
+    member.heard.onSnapshot = () => {
+      const sink = new ListSink();
+      sinks.push(sink);
+      return Promise.resolve(sink);
+    };
+  };
+  takes(b);
+  const source = new ListSource(3, numbered(100));
+  const sent = watch(a.transport.sendSnapshot(2, source));
+  await world.run(1_000);
+  await b.transport.close();
+  t.equal(sinks[0]?.outcome, 'aborted');
+  takes(await world.start(2, 2));
+  await world.run(5_000);
+  t.match(sent.outcome, { name: 'SnapshotError', code: 'lost' });
+  t.equal(source.closes, 1);
+  t.equal(sinks[1]?.outcome, 'aborted');
+});
+
+t.test('both sides give up some time after the other went away', async (t) => {
+  const { world, a, b } = await pair(20_000);
+  const sink = new ListSink();
+  b.heard.onSnapshot = () => Promise.resolve(sink);
+  const source = new ListSource(3, numbered(100));
+  const sent = watch(a.transport.sendSnapshot(2, source));
+  await world.run(1_000);
+  world.network.partition(1, 2);
+  world.network.disconnect(1, 2);
+  await world.run(snapshotResumeWaitMs - 1_000);
+  t.equal(sent.outcome, 'pending');
+  await world.run(2_000);
+  t.match(sent.outcome, { code: 'broken' });
+  t.equal(source.closes, 1, 'the view is not kept open any longer');
+  t.equal(sink.outcome, null);
+  await world.run(snapshotParkedMs - snapshotResumeWaitMs);
+  t.equal(sink.outcome, 'aborted');
+});
+
+t.test('a sender gives up when streams break again and again and carry nothing new', async (t) => {
+  const { world, a, b } = await pair(1);
+  const sinks: ListSink[] = [];
+  b.heard.onSnapshot = () => {
+    const sink = new ListSink();
+    sinks.push(sink);
+    world.runtime.after(5, () => world.network.disconnect(1, 2));
+    return Promise.resolve(sink);
+  };
+  const source = new ListSource(3, []);
+  let reads = 0;
+  source.next = () => {
+    reads++;
+    return new Promise((resolve) => world.runtime.after(50, () => resolve(Buffer.alloc(10))));
+  };
+  const sent = watch(a.transport.sendSnapshot(2, source));
+  await world.run(10_000);
+  t.match(sent.outcome, { code: 'broken' });
+  t.equal(sinks.length, snapshotResumesFruitlessMax + 1);
+  t.ok(
+    sinks.every(({ outcome }) => outcome === 'aborted'),
+    'nothing is kept where nothing came',
+  );
+  t.equal(reads, 1, 'a chunk that was read is kept');
+  t.equal(source.closes, 1);
+});
+
+t.test('another snapshot of the group, and too many others, throw half a snapshot away', async (t) => {
+  const { world, a, b } = await pair(20_000);
+  const sinks = new Map<number, ListSink[]>();
+  b.heard.onSnapshot = (_from, head) => {
+    const sink = new ListSink();
+    sinks.set(head.groupId, [...(sinks.get(head.groupId) ?? []), sink]);
+    return Promise.resolve(sink);
+  };
+  const groups = Array.from({ length: snapshotsParkedMax + 1 }, (_, i) => i + 1);
+  for (const groupId of groups) watch(a.transport.sendSnapshot(2, new ListSource(groupId, numbered(100))));
+  await world.run(1_000);
+  // A sender that died: it does not come back, another process in its place does.
+  await a.transport.close();
+  await world.run(100);
+  const outcomes = groups.map((groupId) => sinks.get(groupId)?.[0]?.outcome);
+  t.same(outcomes.sort(), ['aborted', ...groups.slice(1).map(() => null)].sort(), 'the oldest went');
+  const kept = groups.find((groupId) => sinks.get(groupId)?.[0]?.outcome === null) ?? 0;
+  const successor = await world.start(1, 2);
+  await world.run(1_000);
+  const sent = watch(successor.transport.sendSnapshot(2, new ListSource(kept, numbered(2))));
+  await world.run(1_000);
+  t.equal(sent.outcome, 'sent');
+  t.equal(sinks.get(kept)?.[0]?.outcome, 'aborted');
+  t.same(sinks.get(kept)?.[1]?.chunks, numbered(2));
 });

@@ -1,0 +1,39 @@
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+
+const resolutionMs = 1;
+const sampleMs = 25;
+
+export interface Watched {
+  readonly blockedMs: number;
+  readonly rssMax: number;
+  readonly cpuMs: number;
+}
+
+/** Watches this process's event loop and memory from its making until stop(). */
+export class LoopAndMemory {
+  private readonly delays: IntervalHistogram = monitorEventLoopDelay({ resolution: resolutionMs });
+  private rssMax = process.memoryUsage.rss();
+  private readonly cpu = process.cpuUsage();
+  private readonly timer = setInterval(() => this.sample(), sampleMs);
+
+  constructor() {
+    this.delays.enable();
+  }
+
+  /**
+   * The longest time that the loop did not get to its timers beyond when they were due, the highest resident size, and the
+   * CPU time of all threads.
+   */
+  stop(): Watched {
+    this.sample();
+    clearInterval(this.timer);
+    this.delays.disable();
+    const { user, system } = process.cpuUsage(this.cpu);
+    const blockedMs = Math.max(0, this.delays.max / 1e6 - resolutionMs);
+    return { blockedMs, rssMax: this.rssMax, cpuMs: (user + system) / 1e3 };
+  }
+
+  private sample(): void {
+    this.rssMax = Math.max(this.rssMax, process.memoryUsage.rss());
+  }
+}
