@@ -9,10 +9,23 @@ t.test(
     for (let seed = 1; seed <= 8; seed++) {
       const { failure, counts } = await simulate(seed, { steps: 80 });
       if (failure !== null) t.fail(`seed ${seed}: ${failure.kind}: ${failure.problem}`);
-      else t.ok(counts.answered > 50 && counts.faults > 0 && counts.compared > 0, `seed ${seed} did real work`);
+      else t.ok(counts.answered > 10 && counts.faults > 0 && counts.compared > 0, `seed ${seed} did real work`);
     }
   },
 );
+
+/** Seeds that show a bug which the simulator found, when it is put back (mutants.ts). */
+const bugSeeds = [
+  { seed: 97, bug: 'wait-for-a-store-that-is-down' },
+  { seed: 10, bug: 'silent-tombstone' },
+];
+
+for (const { seed, bug } of bugSeeds) {
+  t.test(`seed ${seed}, which shows ${bug}, passes`, async (t) => {
+    const { failure } = await simulate(seed);
+    t.equal(failure, null);
+  });
+}
 
 t.test('the same seed gives the same trace, another seed another one', async (t) => {
   const first = await simulate(7, { steps: 40 });
