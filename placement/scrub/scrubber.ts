@@ -46,7 +46,8 @@ interface RunningCheck {
   sent: boolean;
   checkId: number;
   members: readonly Member[];
-  /** When it is given up. */
+  /** How long leaders are asked, and when a check that one of them took is given up. */
+  readonly askUntilMs: number;
   untilMs: number;
   /** Why the leader did not take it. */
   refusal: string;
@@ -120,7 +121,6 @@ export class Scrubber {
       if (running.checkId !== commandId || error === undefined) continue;
       running.sent = false;
       running.refusal = `its leader refused: ${error.message}`;
-      running.untilMs = Math.min(running.untilMs, this.options.view.nowMs + scrubStartMs);
     }
   }
 
@@ -131,8 +131,8 @@ export class Scrubber {
   tick(): void {
     const { nowMs } = this.options.view;
     for (const running of this.running) {
-      if (!running.sent && nowMs < running.untilMs) this.send(running);
-      else if (nowMs >= running.untilMs) this.finish(running);
+      if (!running.sent && nowMs < running.askUntilMs) this.send(running);
+      else if (nowMs >= (running.sent ? running.untilMs : running.askUntilMs)) this.finish(running);
       else this.finishIfComplete(running);
     }
     this.startWaiting();
@@ -142,9 +142,17 @@ export class Scrubber {
     while (this.running.size < scrubShardsInFlightMax) {
       const check = this.requests.shift() ?? this.nextOfRound();
       if (check === null) return;
-      const untilMs = this.options.view.nowMs + scrubStartMs;
+      const askUntilMs = this.options.view.nowMs + scrubStartMs;
       const refusal = 'no leader of the shard can be reached';
-      const running: RunningCheck = { check, sent: false, checkId: 0, members: [], untilMs, refusal };
+      const running: RunningCheck = {
+        check,
+        sent: false,
+        checkId: 0,
+        members: [],
+        askUntilMs,
+        untilMs: askUntilMs,
+        refusal,
+      };
       this.running.add(running);
       this.send(running);
     }
