@@ -39,6 +39,12 @@ export const storeConfigSchema = z.object({
         .boolean()
         .default(true)
         .describe('leaders serve reads under a lease; off: every read takes a round of heartbeats'),
+      hibernateAfterTicks: z
+        .number()
+        .int()
+        .nonnegative()
+        .default(30)
+        .describe('ticks without use after which a shard hibernates: none of its replicas ticks; 0: never'),
       diskStallMs: z
         .number()
         .int()
@@ -53,11 +59,27 @@ export const storeConfigSchema = z.object({
     .prefault({})
     .refine((raft) => raft.electionTicks > raft.heartbeatTicks, 'election_ticks must exceed heartbeat_ticks')
     .refine((raft) => (raft.diskStallMs ?? Infinity) > raft.tickMs, 'disk_stall_ms must exceed tick_ms'),
+  snapshotBytesPerSecond: bytes
+    .default(64 * 1024 * 1024)
+    .describe('bytes per second of all snapshots that the store sends'),
   engine: z
     .object({
-      cacheBytes: bytes.default(256 * 1024 * 1024).describe('bytes of the block cache'),
+      kind: z
+        .enum(['rocksdb', 'rocksdb-dev'])
+        .default('rocksdb')
+        .describe('rocksdb-dev runs where rocksdb has no binary, and may lose data: for development alone'),
+      cacheBytes: bytes
+        .default(256 * 1024 * 1024)
+        .describe('bytes of the block cache, less than 4 GiB; about an eighth of the memory for 16 to 64 GiB of data'),
       writeBufferBytes: bytes.optional().describe('bytes of rows not in files yet; obeyed with compression only'),
       compression: z.boolean().default(false).describe('compress lower levels'),
+      backgroundJobs: z
+        .number()
+        .int()
+        .min(1)
+        .max(64)
+        .default(2)
+        .describe('threads that write and merge files; about a quarter of the cores'),
     })
     .prefault({}),
 });

@@ -5,7 +5,6 @@ import { nodeRuntime } from '../src/base/node_runtime.js';
 import type { Runtime } from '../src/base/runtime.js';
 import type { TypedError } from '../src/base/wire_errors.js';
 import type { Engine } from '../src/engine/engine.js';
-import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
 import type { RegisterStoreResponse } from '../src/gen/skerry/v1/placement.js';
 import { NodeDisk } from '../src/raftlog/node_disk.js';
 import type { RaftLog } from '../src/raftlog/raft_log.js';
@@ -22,6 +21,7 @@ import { startMetricsServer, storeMetrics } from './metrics.js';
 import { RpcPlacementConnector } from './placement_rpc.js';
 import { PlacementMembers, PlacementRefusal } from './placement_members.js';
 import { Store } from './store.js';
+import { openEngine } from './open_engine.js';
 import type { StoreConfig } from './store_config.js';
 
 /** Version that a store reports of itself. */
@@ -115,19 +115,15 @@ export class StoreServer {
     const disk = new NodeDisk();
     await disk.makeDirectory(directory.stagingPath);
     const onFatal = (error: Error): void => this.options.fatal(error);
-    this.engine = await openRocksdbEngine({
-      path: directory.enginePath,
-      cacheBytes: config.engine.cacheBytes,
-      compression: config.engine.compression,
-      ...(config.engine.writeBufferBytes === undefined ? {} : { writeBufferBytes: config.engine.writeBufferBytes }),
-      onFatal,
-    });
+    this.engine = await openEngine(config.engine, directory.enginePath, logger, onFatal);
     const { segmentBytes, cacheBytes } = config.raft;
     const logOptions = { disk, directory: directory.raftLogPath, runtime, logger, segmentBytes, onFatal };
     this.raftLog = await openRaftLog({ ...logOptions, cacheBytesMax: cacheBytes });
-    const transport = new GrpcTransport({ hostId: storeId, clusterId, incarnation, runtime, logger });
-    const { tickMs, heartbeatTicks, electionTicks, leases, diskStallMs } = config.raft;
-    const raft = { tickMs, heartbeatTicks, electionTicks, leases };
+    const { snapshotBytesPerSecond } = config;
+    const self = { hostId: storeId, clusterId, incarnation };
+    const transport = new GrpcTransport({ ...self, runtime, logger, snapshotBytesPerSecond });
+    const { tickMs, heartbeatTicks, electionTicks, leases, hibernateAfterTicks, diskStallMs } = config.raft;
+    const raft = { tickMs, heartbeatTicks, electionTicks, leases, hibernateAfterTicks };
     const store = (this.running = await Store.open({
       clusterId,
       storeId,
@@ -197,11 +193,13 @@ export class StoreServer {
   }
 
   private registerStore(directory: DataDirectory, clusterId: number): Promise<RegisterStoreResponse> {
-    const labels = Object.entries(this.options.config.labels).map(([key, value]) => ({ key, value }));
+    const { config } = this.options;
+    const labels = Object.entries(config.labels).map(([key, value]) => ({ key, value }));
     const { storeId, directoryId } = directory.identity;
     return this.ask((member) => {
       const address = this.advertised;
-      const request = { clusterId, storeId, address, labels, version: storeVersion, engine: 'rocksdb', directoryId };
+      const engine = config.engine.kind;
+      const request = { clusterId, storeId, address, labels, version: storeVersion, engine, directoryId };
       return this.connector.registerStore(member, request, placementCallTimeoutMs);
     });
   }

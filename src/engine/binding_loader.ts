@@ -7,7 +7,7 @@ const moduleName: string = '@nxtedition/rocksdb/binding.js';
 
 const cure =
   'run it on Linux x64 with glibc and a processor of 2015 or later (x86-64-v3), or on macOS arm64; ' +
-  'for development elsewhere, install the package "rocksdb" and set "engine: rocksdb-dev" in the configuration';
+  'for development elsewhere, install the package "rocksdb" and set "engine: { kind: rocksdb-dev }" in the configuration';
 
 /** Loads the native module; EngineError `unsupported` names the cure where it cannot be loaded. */
 export async function loadBinding(): Promise<RocksdbBinding> {

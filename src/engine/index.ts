@@ -30,7 +30,11 @@
  *     each shard's applied index with the start of the Raft log when it opens.
  *
  * The memory engine (memory_engine.ts) keeps the same promises on a copy-on-write sorted map, and crash() gives
- * what a crash may leave. The contract test (test/engine/engine_contract.ts) runs against both.
+ * what a crash may leave. The contract test (test/engine/engine_contract.ts) runs against all of them.
+ *
+ * The development engine (rocksdb_dev_engine.ts) is RocksDB by way of the older package `rocksdb`, for systems
+ * that the default binding has no binary for. It runs only where the configuration names it, and keeps less of the above: that
+ * package is known to acknowledge writes that a full or failing disk lost.
  *
  * Missing: reads from memory without the hop; sizes from RocksDB's own file metadata (the binding has no call
  * for it, hence the counts in size_map.ts, which start anew when the engine is opened); a write buffer size without compression (the binding ties the two).
@@ -38,4 +42,5 @@
 export type { Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
 export { EngineError, type EngineErrorCode } from './engine_error.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory_engine.js';
+export { openRocksdbDevEngine } from './rocksdb_dev_engine.js';
 export { openRocksdbEngine, type RocksdbEngineOptions } from './rocksdb_engine.js';

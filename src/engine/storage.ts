@@ -1,9 +1,8 @@
-import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { assert, AssertionError, must } from '../base/assert.js';
 import { ArenaReader, ArenaWriter } from './arena.js';
 import { BatchApplier } from './batch_applier.js';
 import { codeOf } from './binding_loader.js';
+import { directoryBytes } from './directory_bytes.js';
 import type { Database, RocksdbBinding } from './rocksdb_binding.js';
 import type { ScanPage } from './engine.js';
 import { EngineError, type EngineErrorCode } from './engine_error.js';
@@ -328,14 +327,4 @@ export class Storage {
   private sendReplies(): void {
     while (!this.replies.empty) this.send(this.replies.take(messageBytesMax));
   }
-}
-
-/** Bytes of all files in the directory of a database. */
-function directoryBytes(directory: string): number {
-  let bytes = 0;
-  for (const name of readdirSync(directory)) {
-    // A file may be deleted by a compaction between the listing and this.
-    bytes += statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0;
-  }
-  return bytes;
 }
