@@ -65,6 +65,9 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
   counter('read_points_by_lease_total', 'Read points served under a lease.', () => host().readsByLease);
   counter('read_points_by_round_total', 'Read points that took a ReadIndex round.', () => host().readsByRound);
   counter('lease_stalls_total', 'Stalls of the event loop that cost the leases.', () => host().leaseStalls);
+  gauge('shards_hibernating', 'Replicas of idle shards, which do not tick.', () => host().hibernating);
+  counter('hibernations_total', 'Times that a replica went to sleep.', () => host().hibernations);
+  counter('wakes_total', 'Times that a hibernating replica woke.', () => host().wakes);
   counter('elections_started_total', 'Elections started here.', () => host().electionsStarted);
   counter('snapshots_sent_total', 'Snapshots sent.', () => host().snapshotsSent);
   counter('snapshots_received_total', 'Snapshots received.', () => host().snapshotsReceived);

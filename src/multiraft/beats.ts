@@ -1,5 +1,5 @@
 import { MsgType, newMessage, type Message } from '../raft/message.js';
-import type { GroupHeartbeat } from '../transport/transport.js';
+import type { BeatSleep, GroupHeartbeat } from '../wire/beat_codec.js';
 import type { HostContext } from './context.js';
 
 interface HostBeat {
@@ -48,21 +48,21 @@ export class Beats {
     return lostAtMs !== undefined && this.host.runtime.nowMs() - lostAtMs < graceMs;
   }
 
-  /** Takes a MsgHeartbeat or MsgHeartbeatResp of a group. `readsWait`: reads of the group's leader wait for its round. */
-  add(hostId: number, groupId: number, message: Message, readsWait: boolean): void {
+  /** Takes a MsgHeartbeat or MsgHeartbeatResp of a group. `urgent`: it cannot wait for the interval to be over; answers never do. */
+  add(hostId: number, groupId: number, message: Message, sleep: BeatSleep, urgent: boolean): void {
     let beat = this.byHost.get(hostId);
     if (beat === undefined) {
       beat = { heartbeats: [], responses: [], urgent: false };
       this.byHost.set(hostId, beat);
     }
     const { from, to, term, commit, context } = message;
-    const column = { groupId, from, to, term, commit, context };
+    const column = { groupId, from, to, term, commit, context, sleep };
     if (message.type === MsgType.MsgHeartbeatResp) {
       beat.responses.push(column);
       beat.urgent = true;
     } else {
       beat.heartbeats.push(column);
-      if (context !== 0 && readsWait) beat.urgent = true;
+      if (urgent) beat.urgent = true;
     }
   }
 

@@ -19,9 +19,11 @@ export class Counters {
   messagesDropped = 0;
   diskStalls = 0;
   handovers = 0;
+  hibernations = 0;
+  wakes = 0;
 
   snapshot(
-    now: Pick<MultiRaftStats, 'groups' | 'leaders' | 'leaseStalls' | 'syncAgeMs' | 'diskStalled'>,
+    now: Pick<MultiRaftStats, 'groups' | 'leaders' | 'hibernating' | 'leaseStalls' | 'syncAgeMs' | 'diskStalled'>,
   ): MultiRaftStats {
     return {
       ...now,
@@ -42,6 +44,8 @@ export class Counters {
       messagesDropped: this.messagesDropped,
       diskStalls: this.diskStalls,
       handovers: this.handovers,
+      hibernations: this.hibernations,
+      wakes: this.wakes,
     };
   }
 }

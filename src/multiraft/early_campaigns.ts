@@ -1,6 +1,6 @@
 import { randomInt } from '../base/runtime.js';
-import type { Beats } from './beats.js';
 import type { HostContext } from './context.js';
+import type { HostLiveness } from './host_liveness.js';
 import type { Peer } from './peer.js';
 import type { SuspectHosts } from './suspect_hosts.js';
 import type { TickWork } from './ticker.js';
@@ -8,7 +8,7 @@ import type { TickWork } from './ticker.js';
 interface Planned {
   readonly peer: Peer;
   dueTick: number;
-  /** The host whose loss is the reason; 0: the group is new and this replica was chosen to lead it first. */
+  /** The host whose loss is the reason; 0: the group has no leader for another reason, being new for one. */
   readonly lostHost: number;
   attemptsLeft: number;
 }
@@ -21,20 +21,27 @@ const campaignAttempts = 2;
 const firstLeaderAttempts = 5;
 
 /**
- * Campaigns before the election timeout: groups whose leader's host is gone or suspect, and new groups. PreVote makes
- * an unneeded one harmless. The replicas of a group take turns by rank, ranks differ from group to
- * group, and no tick starts more than a slice of campaigns, so that losing a host with thousands of leaders is no storm.
+ * What the loss of a host sets off, in slices per tick, the groups used last first, so that losing a host with thousands of
+ * leaders is neither a storm nor a long wait:
+ *
+ *     host lost ─▶ groups that it led, and hibernating groups led here with a replica there ─▶ woken, wakesPerTick at a time
+ *               ─▶ of the former: the leader is forgotten, a campaign before the election timeout is planned
+ *
+ * PreVote makes an unneeded campaign harmless. The replicas of a group take turns by rank, and ranks differ from group to
+ * group. New groups have their first campaigns from here as well.
  */
 export class EarlyCampaigns implements TickWork {
   private readonly host: HostContext;
-  private readonly beats: Beats;
+  private readonly liveness: HostLiveness;
   private readonly suspects: SuspectHosts;
   private readonly peers: ReadonlyMap<number, Peer>;
   private planned: Planned[] = [];
+  /** Groups that wait to be woken because of a host, those used last at the end. */
+  private readonly waking = new Map<number, Peer[]>();
 
-  constructor(host: HostContext, beats: Beats, suspects: SuspectHosts, peers: ReadonlyMap<number, Peer>) {
+  constructor(host: HostContext, liveness: HostLiveness, suspects: SuspectHosts, peers: ReadonlyMap<number, Peer>) {
     this.host = host;
-    this.beats = beats;
+    this.liveness = liveness;
     this.suspects = suspects;
     this.peers = peers;
   }
@@ -45,21 +52,54 @@ export class EarlyCampaigns implements TickWork {
     this.plan({ peer, dueTick: this.host.tick + rankTicks, lostHost: 0, attemptsLeft: firstLeaderAttempts });
   }
 
-  /** A host is not connected any more, or suspect. */
+  /** A host is not alive any more, or suspect. */
   hostLost(hostId: number): void {
-    for (const peer of this.peers.values()) {
-      const leader = peer.leaderId();
-      if (leader === 0 || peer.isLeader() || peer.hostOf(leader) !== hostId) continue;
-      const rank = rankOf(peer, leader);
-      peer.forgetLeader();
-      if (rank < 0) continue;
-      const wait = this.promiseTicks(peer) + rank * rankTicks + randomInt(this.host.runtime, 0, 1);
-      this.plan({ peer, dueTick: this.host.tick + 1 + wait, lostHost: hostId, attemptsLeft: campaignAttempts });
-    }
+    const affected: Peer[] = [];
+    for (const peer of this.peers.values()) if (peer.dependsOn(hostId)) affected.push(peer);
+    if (affected.length === 0) return;
+    affected.sort((a, b) => a.usedTick - b.usedTick);
+    this.waking.set(hostId, affected);
+  }
+
+  /** The replica that leads a group was stopped, although its host lives. */
+  leaderStopped(peer: Peer): void {
+    peer.wake(false);
+    this.succeed(peer, 0);
   }
 
   tick(): void {
-    if (this.planned.length === 0 || this.host.diskStalled) return;
+    if (this.waking.size > 0) this.wakeSlice();
+    if (this.planned.length > 0 && !this.host.diskStalled) this.campaignSlice();
+  }
+
+  private wakeSlice(): void {
+    let room = this.host.options.limits.wakesPerTick;
+    for (const [hostId, peers] of this.waking) {
+      for (; room > 0 && peers.length > 0; room--) {
+        const peer = peers.pop();
+        if (peer !== undefined) this.wake(peer, hostId);
+      }
+      if (peers.length === 0) this.waking.delete(hostId);
+    }
+  }
+
+  private wake(peer: Peer, hostId: number): void {
+    if (peer.stopped || !peer.dependsOn(hostId)) return;
+    const isLost = this.isLost(hostId);
+    peer.wake(!isLost);
+    if (!peer.isLeader() && isLost) this.succeed(peer, hostId);
+  }
+
+  /** Forgets the leader and plans a campaign in turn with the other voters. */
+  private succeed(peer: Peer, lostHost: number): void {
+    const rank = rankOf(peer, peer.leaderId());
+    peer.forgetLeader();
+    if (rank < 0) return;
+    const wait = this.promiseTicks(peer) + rank * rankTicks + randomInt(this.host.runtime, 0, 1);
+    this.plan({ peer, dueTick: this.host.tick + wait, lostHost, attemptsLeft: campaignAttempts });
+  }
+
+  private campaignSlice(): void {
     const planned = this.planned;
     this.planned = [];
     let started = 0;
@@ -89,7 +129,11 @@ export class EarlyCampaigns implements TickWork {
 
   private isNeeded({ peer, lostHost }: Planned): boolean {
     if (peer.stopped || peer.leaderId() !== 0) return false;
-    return lostHost === 0 || !this.beats.isUp(lostHost) || this.suspects.isSuspect(lostHost);
+    return lostHost === 0 || this.isLost(lostHost);
+  }
+
+  private isLost(hostId: number): boolean {
+    return !this.liveness.isAlive(hostId) || this.suspects.isSuspect(hostId);
   }
 }
 

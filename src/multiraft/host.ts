@@ -104,6 +104,8 @@ export interface GroupStatus {
   readonly role: 'follower' | 'preCandidate' | 'candidate' | 'leader';
   readonly term: number;
   readonly leaderId: number;
+  /** It does not tick: the group is idle. */
+  readonly hibernates: boolean;
   readonly commit: number;
   readonly applied: number;
   readonly firstIndex: number;
@@ -229,6 +231,8 @@ export interface HostCallbacks {
 export interface MultiRaftStats {
   readonly groups: number;
   readonly leaders: number;
+  /** Groups whose replica here does not tick. */
+  readonly hibernating: number;
   readonly turns: number;
   readonly proposals: number;
   readonly entriesProposed: number;
@@ -258,4 +262,7 @@ export interface MultiRaftStats {
   readonly diskStalls: number;
   /** Leaderships offered to other hosts because of it. */
   readonly handovers: number;
+  /** Times that a replica here went to sleep, and that one woke. */
+  readonly hibernations: number;
+  readonly wakes: number;
 }

@@ -1,9 +1,11 @@
 import { MsgType, type Message } from '../raft/message.js';
+import { BeatSleep } from '../wire/beat_codec.js';
 import type { Beat, GoneNotice, SnapshotHeadInfo, SnapshotSink, TransportHandlers } from '../transport/transport.js';
 import { heartbeatMessage, type Beats } from './beats.js';
 import { isRunning, type HostContext } from './context.js';
 import type { EarlyCampaigns } from './early_campaigns.js';
 import type { Forwarding } from './forwarding.js';
+import type { HostLiveness } from './host_liveness.js';
 import type { LogWriter } from './log_writer.js';
 import type { Peer } from './peer.js';
 import type { SnapshotReceiver } from './snapshot_receiver.js';
@@ -34,6 +36,7 @@ export interface PeerDirectory {
 export class Inbound implements TransportHandlers {
   private readonly host: HostContext;
   private readonly beats: Beats;
+  private readonly liveness: HostLiveness;
   private readonly suspects: SuspectHosts;
   private readonly campaigns: EarlyCampaigns;
   private readonly forwarding: Forwarding;
@@ -45,6 +48,7 @@ export class Inbound implements TransportHandlers {
     host: HostContext,
     writer: LogWriter,
     beats: Beats,
+    liveness: HostLiveness,
     suspects: SuspectHosts,
     campaigns: EarlyCampaigns,
     forwarding: Forwarding,
@@ -54,6 +58,7 @@ export class Inbound implements TransportHandlers {
     this.host = host;
     this.writer = writer;
     this.beats = beats;
+    this.liveness = liveness;
     this.suspects = suspects;
     this.campaigns = campaigns;
     this.forwarding = forwarding;
@@ -63,6 +68,7 @@ export class Inbound implements TransportHandlers {
 
   peerUp(hostId: number, incarnation: number): void {
     this.beats.peerUp(hostId);
+    this.liveness.peerUp(hostId, incarnation);
     this.host.callbacks.peerUp?.(hostId, incarnation);
   }
 
@@ -71,7 +77,7 @@ export class Inbound implements TransportHandlers {
     this.suspects.forget(hostId);
     if (!isRunning(this.host)) return;
     this.forwarding.hostLost(hostId);
-    this.campaigns.hostLost(hostId);
+    this.liveness.peerDown(hostId);
     this.host.callbacks.peerDown?.(hostId);
   }
 
@@ -89,16 +95,18 @@ export class Inbound implements TransportHandlers {
 
   beat(fromHost: number, beat: Beat): void {
     if (!isRunning(this.host)) return;
+    this.liveness.heard(fromHost);
     if (this.suspects.heard(fromHost, beat.syncAgeMs)) this.campaigns.hostLost(fromHost);
     const heartbeats = this.suspects.isSuspect(fromHost) ? [] : beat.heartbeats;
     for (const column of heartbeats) {
       const message = heartbeatMessage(MsgType.MsgHeartbeat, column);
-      this.peerFor(fromHost, column.groupId, message)?.deliver(fromHost, message);
+      if (column.sleep === BeatSleep.leaderStopped) this.leaderStopped(column.groupId, message);
+      else this.peerFor(fromHost, column.groupId, message)?.deliverBeat(fromHost, message, column.sleep);
     }
     for (const column of beat.responses) {
       const peer = this.directory.find(column.groupId);
       if (peer?.replicaId !== column.to) continue;
-      peer.deliver(fromHost, heartbeatMessage(MsgType.MsgHeartbeatResp, column));
+      peer.deliverBeat(fromHost, heartbeatMessage(MsgType.MsgHeartbeatResp, column), column.sleep);
     }
   }
 
@@ -117,6 +125,12 @@ export class Inbound implements TransportHandlers {
 
   snapshot(fromHost: number, head: SnapshotHeadInfo): Promise<SnapshotSink> {
     return this.receiver.receive(fromHost, head);
+  }
+
+  /** The host that sent the beat lives, but its replica of the group, which this one follows, does not. */
+  private leaderStopped(groupId: number, message: Message): void {
+    const peer = this.directory.find(groupId);
+    if (peer?.follows(message) === true) this.campaigns.leaderStopped(peer);
   }
 
   /** Entries are not taken while the disk is full or too far behind: their leader sends them again. */

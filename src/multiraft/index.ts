@@ -7,7 +7,7 @@
  *
  *      transport          callers               ticker           log and engine
  *          │ messages,       │ propose,            │ one timer,       │ synced,
- *          │ beats           │ readIndex           │ all groups       │ applied
+ *          │ beats           │ readIndex           │ awake groups     │ applied
  *          ▼                 ▼                     ▼                  ▼
  *      ┌─────────────────────────────────────────────────────────────────────┐
  *      │ mailbox per group  ──▶  dirty set  ──▶  one turn is scheduled        │   turn.ts, peer.ts
@@ -35,15 +35,17 @@
  *   for a crash in between, prepare_log.ts.
  * - A proposal's fate is told once: applied with its result; dropped when it certainly did not and will not take
  *   effect; undetermined when leadership was lost and nothing more is known, when a snapshot hides it, or when the group ends.
+ * - Groups that nobody uses hibernate: no replica of them ticks or sends anything. What they trust meanwhile, and what wakes
+ *   them, is in hibernation.ts; nothing about safety rests on it.
  * - A linearizable read takes its index first and looks at the lease last, on the clock. Without a lease it takes a round. What
  *   leases and the promises behind them rest on is in lease_clock.ts.
  * - A failed disk or engine, or a broken invariant, latches `failed`: nothing is stepped, sent or told after it.
  *
  * Reads: read_waiters.ts, lease_clock.ts. Snapshots: snapshot_sender.ts, snapshot_receiver.ts, staging.ts (the file), snapshot_pins.ts (what the log keeps for
- * their receivers). Liveness: ticker.ts, beats.ts, early_campaigns.ts, disk_stall.ts, suspect_hosts.ts. Requests between hosts: forwarding.ts.
+ * their receivers). Liveness: ticker.ts, beats.ts, host_liveness.ts, hibernation.ts, awake_set.ts, early_campaigns.ts, disk_stall.ts, suspect_hosts.ts. Requests between hosts: forwarding.ts.
  * What comes in: inbound.ts. The wiring: multiraft.ts. Names and reasons of all limits: limits.ts.
  *
- * Missing, and known: hibernation of idle groups (each costs a tick and its heartbeats); a failed transfer leaves its leader
+ * Missing, and known: groups with a replica on a lost host stay awake until it is back or replaced; a failed transfer leaves its leader
  * without a lease for the rest of its term; a host whose disk is behind drops appends, it does not tell their leaders to slow
  * down; snapshots are not resumed after a broken connection but sent anew.
  */

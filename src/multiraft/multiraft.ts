@@ -7,6 +7,7 @@ import type { Message } from '../raft/message.js';
 import type { RaftLog } from '../raftlog/raft_log.js';
 import type { GoneNotice, Transport } from '../transport/transport.js';
 import { ApplyLoop } from './apply_loop.js';
+import { AwakeSet } from './awake_set.js';
 import { Beats } from './beats.js';
 import { Budget } from './budget.js';
 import { Compactor } from './compactor.js';
@@ -17,6 +18,7 @@ import { DiskStall } from './disk_stall.js';
 import { EarlyCampaigns } from './early_campaigns.js';
 import { Forwarding } from './forwarding.js';
 import type { Group, GroupSpec, HostCallbacks, MultiRaft, MultiRaftStats } from './host.js';
+import { HostLiveness } from './host_liveness.js';
 import { Inbound, type PeerDirectory } from './inbound.js';
 import { HostLeaseClock } from './lease_clock.js';
 import { LogWriter } from './log_writer.js';
@@ -80,17 +82,30 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     const installer = new SnapshotInstaller(host, config.disk);
     const sender = new SnapshotSender(host);
     const nextReadContext = readContexts(config.runtime);
-    this.parts = { host, turn, writer, outbox, apply, installer, sender, nextReadContext };
     const suspects = new SuspectHosts(host);
+    const liveness = new HostLiveness(host, (hostId) => this.campaigns.hostLost(hostId));
+    const awake = new AwakeSet();
+    this.parts = { host, turn, writer, outbox, apply, installer, sender, awake, liveness, nextReadContext };
     const stall = new DiskStall(host, this.peers, suspects);
-    this.campaigns = new EarlyCampaigns(host, beats, suspects, this.peers);
+    this.campaigns = new EarlyCampaigns(host, liveness, suspects, this.peers);
     this.forwarding = new Forwarding(host);
     this.compactor = new Compactor(host, beats, this.peers);
-    this.ticker = new Ticker(host, beats, this.peers, [stall, this.campaigns, this.forwarding, this.compactor]);
+    const work = [liveness, stall, this.campaigns, this.forwarding, this.compactor];
+    this.ticker = new Ticker(host, beats, awake, work);
     const receiver = new SnapshotReceiver(host, config.disk, config.stagingDirectory, installer, (fromHost, head) =>
       this.findOrMake(fromHost, head.groupId, head.message),
     );
-    this.inbound = new Inbound(host, writer, beats, suspects, this.campaigns, this.forwarding, receiver, this);
+    this.inbound = new Inbound(
+      host,
+      writer,
+      beats,
+      liveness,
+      suspects,
+      this.campaigns,
+      this.forwarding,
+      receiver,
+      this,
+    );
   }
 
   async start(): Promise<void> {
@@ -130,6 +145,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     if (removing !== undefined && peer === undefined) return removing;
     if (peer === undefined && this.host.log.group(groupId) === undefined) return;
     this.peers.delete(groupId);
+    if (peer?.isLeader() === true) this.parts.outbox.leaderStopped(peer);
     const done = this.dropLog(groupId, peer).finally(() => this.removing.delete(groupId));
     this.removing.set(groupId, done);
     return done;
@@ -153,7 +169,9 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     for (const peer of this.peers.values()) if (peer.isLeader()) leaders++;
     const { counters, syncAgeMs, diskStalled } = this.host;
     const { stalls: leaseStalls } = this.host.leaseClock;
-    return counters.snapshot({ groups: this.peers.size, leaders, leaseStalls, syncAgeMs, diskStalled });
+    const groups = this.peers.size;
+    const hibernating = groups - this.parts.awake.size;
+    return counters.snapshot({ groups, leaders, hibernating, leaseStalls, syncAgeMs, diskStalled });
   }
 
   close(): Promise<void> {
@@ -218,6 +236,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     if (peer === undefined) return;
     this.peers.delete(groupId);
     this.host.logger.error({ groupId }, 'the log of a group is damaged; its replica is stopped');
+    if (peer.isLeader()) this.parts.outbox.leaderStopped(peer);
     void peer.stop();
     this.host.callbacks.dataLost?.(groupId, peer.replicaId);
   }

@@ -20,6 +20,7 @@ import {
   snapshotsReceivingMax,
   snapshotsSendingMax,
   unsyncedBytesMax,
+  wakesPerTickMax,
 } from './limits.js';
 
 /** Tunables of a host. All hosts of a cluster should have the same tick settings. */
@@ -50,6 +51,8 @@ export interface MultiRaftOptions {
    * leader's host was lost no other is elected before an election timeout is over.
    */
   readonly leases: boolean;
+  /** Ticks without use after which a group hibernates, if all its replicas are level; 0: never. */
+  readonly hibernateAfterTicks: number;
   /** When the core sends what could wait. */
   readonly sendPolicy: SendPolicy;
   readonly compaction: CompactionOptions;
@@ -102,6 +105,7 @@ export interface HostLimits {
   readonly forwardsOutstanding: number;
   readonly forwardsServing: number;
   readonly earlyCampaignsPerTick: number;
+  readonly wakesPerTick: number;
 }
 
 export const defaultLimits: HostLimits = {
@@ -124,6 +128,7 @@ export const defaultLimits: HostLimits = {
   forwardsOutstanding: forwardsOutstandingMax,
   forwardsServing: forwardsServingMax,
   earlyCampaignsPerTick: earlyCampaignsPerTickMax,
+  wakesPerTick: wakesPerTickMax,
 };
 
 export const defaultCompaction: CompactionOptions = {
@@ -152,6 +157,7 @@ export const defaultOptions: MultiRaftOptions = {
   outcomeTimeoutTicks: 20,
   diskStallMs: 2_000,
   leases: true,
+  hibernateAfterTicks: 30,
   sendPolicy: batchingSendPolicy,
   compaction: defaultCompaction,
   limits: defaultLimits,
@@ -176,6 +182,7 @@ export function completeOptions(input: MultiRaftOptionsInput): MultiRaftOptions 
   assert(options.heartbeatTicks >= 1, 'heartbeats need a tick');
   assert(options.electionTicks > options.heartbeatTicks * 2, 'an election timeout outlasts two heartbeats');
   assert(options.diskStallMs > options.tickMs, 'the age of a write is looked at once per tick');
+  assert(Number.isInteger(options.hibernateAfterTicks) && options.hibernateAfterTicks >= 0, 'a number of ticks');
   assert(options.outcomeTimeoutTicks >= options.electionTicks, 'fates are awaited at least for an election');
   return options;
 }

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { memberIds } from '../raft/conf_state.js';
 import { decodeConfChange } from '../raft/conf_change_codec.js';
 import type { ConfChange } from '../raft/conf_change.js';
 import {
@@ -15,13 +16,17 @@ import {
 import { RawNode } from '../raft/raw_node.js';
 import { readFailedIndex, type Ready, type Role } from '../raft/ready.js';
 import type { GroupLog, LogRecord } from '../raftlog/raft_log.js';
+import { BeatSleep } from '../wire/beat_codec.js';
 import { Activity } from './activity.js';
 import type { ApplyLoop } from './apply_loop.js';
 import type { ApplyPass } from './apply_pass.js';
+import type { AwakeSet } from './awake_set.js';
 import { isRunning, type HostContext } from './context.js';
 import { coreConfig } from './core_config.js';
 import { statusOf } from './group_status.js';
 import type { Command, CommandKind, Group, GroupSpec, GroupStatus, ReadFailure, StateMachine } from './host.js';
+import { Hibernation } from './hibernation.js';
+import type { HostLiveness } from './host_liveness.js';
 import { learnedHostsMax } from './limits.js';
 import type { LogWriter } from './log_writer.js';
 import type { Outbox } from './outbox.js';
@@ -43,6 +48,8 @@ export interface PeerParts {
   readonly apply: ApplyLoop;
   readonly installer: SnapshotInstaller;
   readonly sender: SnapshotSender;
+  readonly awake: AwakeSet;
+  readonly liveness: HostLiveness;
   /** A context that no other read round has. */
   nextReadContext(): number;
 }
@@ -66,6 +73,11 @@ export class Peer implements Group, StorageOwner {
   /** What followers need of the log. */
   readonly pins = new SnapshotPins();
   readonly activity = new Activity();
+  private readonly hibernation = new Hibernation();
+  /** Place in the set of those that tick; -1: it hibernates or is stopped. */
+  awakeSlot = -1;
+  /** The tick of its last use: by a caller, or by a message that is no heartbeat. */
+  usedTick: number;
   private readonly parts: PeerParts;
   private readonly host: HostContext;
 
@@ -113,6 +125,8 @@ export class Peer implements Group, StorageOwner {
     const storage = new StorageAdapter(log, this, spec.applied.index, spec.confState);
     this.core = new RawNode(coreConfig(this.host, spec, isNew), storage);
     this.seenTerm = this.core.term;
+    this.usedTick = this.host.tick;
+    parts.awake.add(this);
     this.proposals = new Proposals(this.host, this.core);
   }
 
@@ -136,7 +150,7 @@ export class Peer implements Group, StorageOwner {
       return;
     }
     this.proposals.add(kind, bytes, done);
-    this.markDirty();
+    this.use();
   }
 
   proposeConfChange(change: ConfChange, done: ProposalDone): void {
@@ -145,7 +159,7 @@ export class Peer implements Group, StorageOwner {
       return;
     }
     this.proposals.addChange(change, done);
-    this.markDirty();
+    this.use();
   }
 
   readIndex(done: ReadDone): void {
@@ -158,19 +172,19 @@ export class Peer implements Group, StorageOwner {
     this.reads ??= new ReadWaiters();
     this.reads.add(done);
     this.host.counters.reads++;
-    this.markDirty();
+    this.use();
   }
 
   transferLeader(toReplicaId: number): void {
     if (!this.isOpen()) return;
+    this.use();
     this.core.transferLeader(toReplicaId);
-    this.markDirty();
   }
 
   campaign(): void {
     if (!this.isOpen() || this.host.diskStalled) return;
+    this.use();
     this.core.campaign();
-    this.markDirty();
   }
 
   voidLease(): void {
@@ -183,9 +197,34 @@ export class Peer implements Group, StorageOwner {
 
   // What comes in from the host.
 
-  /** A message from another host. Past the mailbox's limit it is dropped. */
+  /** A message from another host, no heartbeat. Past the mailbox's limit it is dropped. */
   deliver(fromHost: number, message: Message): void {
     if (this.stopped) return;
+    this.use(message.from !== this.core.leaderId);
+    this.take(fromHost, message);
+  }
+
+  /** A heartbeat or the answer to one. One that neither asks for sleep nor tells of it wakes. */
+  deliverBeat(fromHost: number, message: Message, sleep: BeatSleep): void {
+    if (this.stopped) return;
+    const asks = sleep === BeatSleep.sleep;
+    if (message.type === MsgType.MsgHeartbeatResp) {
+      // A leader that sleeps knows already.
+      if (asks && this.hibernation.asleep) return;
+      if (message.term === this.core.term) this.hibernation.answered(message.from, asks);
+    } else {
+      this.hibernation.asked = asks ? message : null;
+    }
+    if (!asks) this.wake(message.from !== this.core.leaderId);
+    this.take(fromHost, message);
+  }
+
+  /** True when that message is from whom this replica follows. */
+  follows({ from, term }: Message): boolean {
+    return !this.stopped && !this.isLeader() && from === this.core.leaderId && term === this.core.term;
+  }
+
+  private take(fromHost: number, message: Message): void {
     if (this.inbox.length >= this.host.options.limits.inboxMessages) {
       this.host.counters.messagesDropped++;
       return;
@@ -217,6 +256,7 @@ export class Peer implements Group, StorageOwner {
   /** A snapshot that is completely staged; the core decides in the turn whether it wants it. */
   deliverSnapshot(fromHost: number, staged: StagedForInstall): void {
     assert(!this.hasSnapshot, 'one snapshot at a time');
+    this.use();
     this.learnHost(staged.head.message.from, fromHost);
     this.staged = staged;
     this.markDirty();
@@ -224,12 +264,93 @@ export class Peer implements Group, StorageOwner {
 
   tick(): void {
     if (this.core.tick() && this.core.hasReady()) this.markDirty();
+    if (this.core.role === 'leader' && this.isUnused()) this.tickUnused();
     // Otherwise a replica that was removed while nobody could tell it would believe in its leader for ever.
     if (this.core.isDeaf()) this.forgetLeader();
     if (this.proposals.awaited > 0) this.proposals.expire();
     if (this.reads !== null && this.reads.count > 0) {
       this.reads.expire(this.host.tick, this.readFailure('timeout'));
     }
+  }
+
+  // Hibernation; see hibernation.ts.
+
+  get hibernates(): boolean {
+    return this.hibernation.asleep;
+  }
+
+  /** It is in use: time until it hibernates starts anew. */
+  private use(tellLeader = true): void {
+    this.usedTick = this.host.tick;
+    this.wake(tellLeader);
+    this.hibernation.interrupt();
+    this.markDirty();
+  }
+
+  /** Ticks again, if it hibernates. `tellLeader`: the leader, if it is another, has to wake as well. */
+  wake(tellLeader: boolean): void {
+    if (!this.hibernation.asleep || this.stopped) return;
+    this.hibernation.asleep = false;
+    this.hibernation.interrupt();
+    this.host.counters.wakes++;
+    this.parts.awake.add(this);
+    this.core.wake(tellLeader);
+    this.markDirty();
+  }
+
+  private sleep(): void {
+    this.hibernation.asleep = true;
+    this.host.counters.hibernations++;
+    this.parts.awake.remove(this);
+  }
+
+  /** True when the loss of a host concerns it: its leader is there, or it sleeps as the leader of a replica there. */
+  dependsOn(hostId: number): boolean {
+    const leader = this.core.leaderId;
+    if (!this.isLeader()) return leader !== 0 && this.hostOf(leader) === hostId;
+    return this.hibernation.asleep && memberIds(this.confState).some((id) => this.hostOf(id) === hostId);
+  }
+
+  private isUnused(): boolean {
+    const { hibernateAfterTicks } = this.host.options;
+    return hibernateAfterTicks > 0 && this.host.tick - this.usedTick >= hibernateAfterTicks;
+  }
+
+  /** Nothing is under way here, for which it would have to tick. */
+  private isIdle(): boolean {
+    if (this.stopped || this.removed || !this.isInitialized || this.inbox.length > 0) return false;
+    if (this.applyJobs > 0 || this.unsyncedWrites > 0 || this.hasSnapshot || this.host.diskStalled) return false;
+    if (this.proposals.awaited > 0 || (this.reads !== null && this.reads.count > 0)) return false;
+    return this.appliedIndex === this.core.commit && this.core.isSettled();
+  }
+
+  /** A leader that nobody uses: it sleeps once everyone else does. */
+  private tickUnused(): void {
+    if (this.hibernation.othersSleep(this.confState, this.replicaId) && this.mayLeadAsleep()) this.sleep();
+  }
+
+  private mayLeadAsleep(): boolean {
+    const { liveness } = this.parts;
+    const isAlive = (id: number): boolean => id === this.replicaId || liveness.isAlive(this.hostOf(id));
+    return this.isIdle() && memberIds(this.confState).every(isAlive);
+  }
+
+  /** In the turn, after the mailbox: a follower whose leader asked for it sleeps, if it may. */
+  private obeySleep(): void {
+    const { asked } = this.hibernation;
+    if (asked === null) return;
+    this.hibernation.asked = null;
+    const { role, leaderId, term, lastIndex } = this.core;
+    const obeys = role === 'follower' && leaderId === asked.from && term === asked.term && lastIndex === asked.commit;
+    if (!obeys || !this.isIdle()) this.wake(true);
+    else if (!this.hibernation.asleep) this.sleep();
+  }
+
+  /** What a heartbeat, or the answer to one, that leaves now says about sleep. */
+  sleepMark(message: Message): BeatSleep {
+    const sleeps =
+      message.type === MsgType.MsgHeartbeatResp ? this.hibernation.asleep : this.isUnused() && this.mayLeadAsleep();
+    return sleeps ? BeatSleep.sleep : BeatSleep.none;
   }
 
   /** No election of its own for now; called with every tick of a disk that does not sync. */
@@ -298,6 +419,7 @@ export class Peer implements Group, StorageOwner {
     this.noticeLeadership();
     this.proposals.flush();
     this.startReadRound();
+    this.obeySleep();
     if (this.core.hasReady()) this.handle(this.core.ready());
     if (offered !== null && this.staged === offered) this.discardStaged();
     this.noticeLeadership();
@@ -516,6 +638,7 @@ export class Peer implements Group, StorageOwner {
   async stop(): Promise<void> {
     if (!this.stopped) {
       this.stopped = true;
+      this.parts.awake.remove(this);
       this.inbox = [];
       this.appendsWaiting = [];
       this.discardStaged();

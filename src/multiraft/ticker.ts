@@ -1,7 +1,7 @@
 import type { TimerHandle } from '../base/runtime.js';
+import type { AwakeSet } from './awake_set.js';
 import type { Beats } from './beats.js';
 import type { HostContext } from './context.js';
-import type { Peer } from './peer.js';
 
 /** Work that is due on ticks, besides the groups' own. */
 export interface TickWork {
@@ -9,20 +9,20 @@ export interface TickWork {
 }
 
 /**
- * The host's one timer. Each beat of it is one tick for every group, however late it comes: after a stall
+ * The host's one timer. Each beat of it is one tick for every group that is awake, however late it comes: after a stall
  * of the event loop the groups must first see the messages that waited, not count the time as a leader's silence.
  */
 export class Ticker {
   private readonly host: HostContext;
   private readonly beats: Beats;
-  private readonly peers: ReadonlyMap<number, Peer>;
+  private readonly awake: AwakeSet;
   private readonly work: readonly TickWork[];
   private timer: TimerHandle | null = null;
 
-  constructor(host: HostContext, beats: Beats, peers: ReadonlyMap<number, Peer>, work: readonly TickWork[]) {
+  constructor(host: HostContext, beats: Beats, awake: AwakeSet, work: readonly TickWork[]) {
     this.host = host;
     this.beats = beats;
-    this.peers = peers;
+    this.awake = awake;
     this.work = work;
   }
 
@@ -45,7 +45,7 @@ export class Ticker {
   private tick(): void {
     this.host.tick++;
     this.host.leaseClock.tickBegins();
-    for (const peer of this.peers.values()) peer.tick();
+    this.awake.tick();
     for (const work of this.work) work.tick();
     if (this.host.tick % this.host.options.heartbeatTicks === 0) {
       this.beats.tickBeat();

@@ -5,7 +5,8 @@ import type { ConfChange } from './conf_change.js';
 import { encodeConfChange } from './conf_change_codec.js';
 import { Core } from './core.js';
 import { maybeCampaign, promiseLeft } from './election.js';
-import { fillWindows } from './replication.js';
+import { broadcastHeartbeat, fillWindows } from './replication.js';
+import { isJoint } from './conf_state.js';
 import { applyConfChange } from './membership.js';
 import { appendThread, applyThread, EntryType, MsgType, newMessage, none } from './message.js';
 import type { ConfState, Entry, HardState, Message, SnapshotMeta } from './message.js';
@@ -115,6 +116,35 @@ export class RawNode {
     const { core } = this;
     if (core.leaderId === none || core.electionElapsed < 2 * core.config.electionTick) return false;
     return core.leadership === null && !core.isPromotable();
+  }
+
+  /**
+   * Nothing is under way that a tick could help: everything is applied here, and as far as a leader knows stored everywhere. A
+   * host may stop to tick such a replica.
+   */
+  isSettled(): boolean {
+    const { log, conf, role, leadership } = this.core;
+    const last = log.lastIndex();
+    if (log.commit !== last || log.applied !== last || log.stableIndex !== last || isJoint(conf)) return false;
+    if (this.core.deferred.length > 0 || this.core.readStates.length > 0) return false;
+    if (leadership === null) return role === 'follower' && this.core.forwardedReads === null;
+    const { peers, reads, transferee, ownTermCommitted } = leadership;
+    if (!ownTermCommitted || transferee !== none || reads.hasWaiting) return false;
+    return peers.all.every((peer) => peer.match === last && (peer.id === this.core.id || peer.state === 'replicate'));
+  }
+
+  /** Ticks go on after a time without. Time starts anew; a leader lets everyone know of it, a follower its leader if it is to. */
+  wake(tellLeader: boolean): void {
+    const { core } = this;
+    core.electionElapsed = 0;
+    // The one from before was drawn when the priority was another, and by all for the same reason.
+    if (core.role === 'follower') core.drawElectionTimeout();
+    if (core.leadership !== null) {
+      core.heartbeatElapsed = 0;
+      broadcastHeartbeat(core, core.leadership);
+    } else if (tellLeader && core.role === 'follower' && core.leaderId !== none) {
+      core.send(core.message(MsgType.MsgHeartbeatResp, core.leaderId));
+    }
   }
 
   forgetLeader(): void {

@@ -11,7 +11,7 @@ import { WireError } from './wire_error.js';
 export interface Beat {
   readonly sequence: number;
   readonly syncAgeMs: number;
-  /** MsgHeartbeat only; fields used: from, to, term, commit, context. */
+  /** MsgHeartbeat only; fields used: from, to, term, commit, context, and whether the group is asked to hibernate. */
   readonly heartbeats: readonly GroupHeartbeat[];
   /** MsgHeartbeatResp only. */
   readonly responses: readonly GroupHeartbeat[];
@@ -24,7 +24,19 @@ export interface GroupHeartbeat {
   readonly term: number;
   readonly commit: number;
   readonly context: number;
+  readonly sleep: BeatSleep;
 }
+
+/** What a row of a beat says about the hibernation of its group. */
+export const BeatSleep = Object.freeze({
+  /** Nothing. */
+  none: 0,
+  /** A heartbeat asks for it; a response says that its replica hibernates from now on. */
+  sleep: 1,
+  /** In place of a heartbeat: the leader's replica was stopped while its host lives on. */
+  leaderStopped: 2,
+} as const);
+export type BeatSleep = (typeof BeatSleep)[keyof typeof BeatSleep];
 
 const sequenceTag = (1 << 3) | 0;
 const syncAgeTag = (2 << 3) | 0;
@@ -87,6 +99,15 @@ const columns: readonly Column[] = [
   (row) => row.context,
 ];
 
+/** The last column; absent while every row says nothing. */
+const sleepColumn: Column = (row) => row.sleep;
+const sleepField = columns.length + 1;
+
+function hasSleep(rows: readonly GroupHeartbeat[]): boolean {
+  for (const row of rows) if (row.sleep !== BeatSleep.none) return true;
+  return false;
+}
+
 function columnSize(column: Column, rows: readonly GroupHeartbeat[]): number {
   let size = 0;
   for (const row of rows) size += varintSize(column(row));
@@ -96,31 +117,36 @@ function columnSize(column: Column, rows: readonly GroupHeartbeat[]): number {
 function columnsSize(rows: readonly GroupHeartbeat[]): number {
   let size = 0;
   for (const column of columns) size += bytesFieldSize(columnSize(column, rows));
+  if (hasSleep(rows)) size += bytesFieldSize(columnSize(sleepColumn, rows));
   return size;
 }
 
 function writeColumns(writer: Writer, tag: number, rows: readonly GroupHeartbeat[]): void {
   writer.messageHead(tag, columnsSize(rows));
   let field = 1;
-  for (const column of columns) {
-    writer.messageHead((field << 3) | 2, columnSize(column, rows));
-    for (const row of rows) writer.varint(column(row));
-    field++;
-  }
+  for (const column of columns) writeColumn(writer, field++, column, rows);
+  if (hasSleep(rows)) writeColumn(writer, sleepField, sleepColumn, rows);
+}
+
+function writeColumn(writer: Writer, field: number, column: Column, rows: readonly GroupHeartbeat[]): void {
+  writer.messageHead((field << 3) | 2, columnSize(column, rows));
+  for (const row of rows) writer.varint(column(row));
 }
 
 function readColumns(reader: Reader): GroupHeartbeat[] {
   const outerEnd = reader.enter();
-  const lists: number[][] = columns.map(() => []);
+  const lists: number[][] = [...columns, sleepColumn].map(() => []);
   while (reader.more()) {
     const tag = reader.tag();
     const list = lists[(tag >>> 3) - 1];
     if (list === undefined || !reader.numbers(tag, list)) reader.skip(tag);
   }
   reader.leave(outerEnd);
-  const [groupIds = [], from = [], to = [], terms = [], commits = [], contexts = []] = lists;
+  const [groupIds = [], from = [], to = [], terms = [], commits = [], contexts = [], sleeps = []] = lists;
   const rows = groupIds.length;
-  for (const list of lists) if (list.length !== rows) throw new WireError('the columns of a beat differ in length');
+  for (const list of lists)
+    if (list.length !== rows && (list !== sleeps || list.length > 0))
+      throw new WireError('the columns of a beat differ in length');
   return groupIds.map((groupId, i) => ({
     groupId,
     from: from[i] ?? 0,
@@ -128,5 +154,11 @@ function readColumns(reader: Reader): GroupHeartbeat[] {
     term: terms[i] ?? 0,
     commit: commits[i] ?? 0,
     context: contexts[i] ?? 0,
+    sleep: knownSleep(sleeps[i] ?? 0),
   }));
+}
+
+/** What a later version says and this one does not know means nothing. */
+function knownSleep(value: number): BeatSleep {
+  return value === BeatSleep.sleep || value === BeatSleep.leaderStopped ? value : BeatSleep.none;
 }

@@ -60,6 +60,8 @@ export class StoreMachine extends Machine {
       reportIntervalMs: 1_000,
       capacityBytes: 0,
       diskReserveBytes,
+      // So that shards hibernate between two operations.
+      raft: { hibernateAfterTicks: 4 },
       fatal,
     });
     net.rpc.listen(this.name, runtime, [kvGrpcService(store.kv, runtime)]);

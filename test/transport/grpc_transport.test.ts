@@ -7,6 +7,7 @@ import t from 'tap';
 import { decodeEnvelope } from '../../src/wire/index.js';
 import { envelope, hello, Proxy, RawClient, startRawServer, statusOf } from './raw.js';
 import { appendMessage, join, ListSink, ListSource, startHost, type Host } from './support.js';
+import { BeatSleep } from '../../src/wire/beat_codec.js';
 
 /** Established TCP connections to a local port, as the kernel counts them. */
 function connectionsTo(port: number): number {
@@ -49,7 +50,7 @@ t.test('everything that can be sent arrives as it was, both ways', async (t) => 
   const b = await startHost({ hostId: 2 });
   t.teardown(() => Promise.all([a.stop(), b.stop()]));
   await join(a, b);
-  const row = { groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6 };
+  const row = { groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6, sleep: BeatSleep.sleep };
   const beat = { sequence: 9, syncAgeMs: 10, heartbeats: [row], responses: [{ ...row, groupId: 2 }] };
   for (const [from, to] of [
     [a, b],

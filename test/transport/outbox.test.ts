@@ -11,7 +11,7 @@ function take(outbox: Outbox): Envelope {
   return decodeEnvelope(frame);
 }
 
-const row = { groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6 };
+const row = { groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6, sleep: 0 };
 
 t.test('an empty outbox has no frame', (t) => {
   t.equal(new Outbox().takeFrame(), null);

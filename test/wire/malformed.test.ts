@@ -93,7 +93,7 @@ const samples: Readonly<Record<string, Buffer>> = {
     beat: {
       sequence: 1,
       syncAgeMs: 2,
-      heartbeats: [{ groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6 }],
+      heartbeats: [{ groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6, sleep: 0 }],
       responses: [],
     },
     forwards: [{ id: 1, payload: Buffer.from('p') }],

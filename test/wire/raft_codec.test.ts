@@ -100,6 +100,7 @@ const heartbeat: fc.Arbitrary<wire.GroupHeartbeat> = record({
   term: id,
   commit: id,
   context: id,
+  sleep: fc.constantFrom(0, 1, 2),
 });
 
 const beat: fc.Arbitrary<wire.Beat> = record({
@@ -118,6 +119,7 @@ function toGenColumns(rows: readonly wire.GroupHeartbeat[]): gen.HeartbeatColumn
     terms: rows.map((row) => row.term),
     commits: rows.map((row) => row.commit),
     contexts: rows.map((row) => row.context),
+    sleeps: rows.some((row) => row.sleep !== 0) ? rows.map((row) => row.sleep) : [],
   };
 }
 
@@ -196,7 +198,7 @@ t.test('messages without packed fields are byte for byte those of the generated 
 
 t.test('columns and lists that come unpacked are read too', (t) => {
   const unpacked = Buffer.from([...[(3 << 3) | 2, 14, (3 << 3) | 2, 12], ...[8, 5, 16, 1, 24, 2, 32, 3, 40, 4, 48, 0]]);
-  t.same(decodeEnvelope(unpacked).beat?.heartbeats, [{ groupId: 5, from: 1, to: 2, term: 3, commit: 4, context: 0 }]);
+  t.same(decodeEnvelope(unpacked).beat?.heartbeats, [{ groupId: 5, from: 1, to: 2, term: 3, commit: 4, context: 0, sleep: 0 }]);
   t.end();
 });
 
@@ -204,7 +206,7 @@ t.test('columns of different lengths are malformed', (t) => {
   const bad = gen.Envelope.encode(
     gen.Envelope.create({
       beat: {
-        heartbeats: { shardIds: [1, 2], from: [1, 2], to: [1], terms: [1, 2], commits: [1, 2], contexts: [0, 0] },
+        heartbeats: { shardIds: [1, 2], from: [1, 2], to: [1], terms: [1, 2], commits: [1, 2], contexts: [0, 0], sleeps: [] },
       },
     }),
   ).finish();

@@ -118,6 +118,11 @@ export interface HeartbeatColumns {
   terms: number[];
   commits: number[];
   contexts: number[];
+  /**
+   * Whether the shard hibernates. In heartbeats: 1, the leader asks for it; 2, the leader's replica was stopped. In responses: 1, this
+   * replica does from now on. Empty: 0 everywhere.
+   */
+  sleeps: number[];
 }
 
 /** ForwardRequest passes a client's request on to the leader's store. payload is a BatchOp. */
@@ -155,7 +160,10 @@ export interface Envelope {
   gone: GoneReplica[];
 }
 
-/** SnapshotHead opens a snapshot transfer. */
+/**
+ * SnapshotHead opens a snapshot transfer. After a broken stream the same head, snapshot_id included, opens another
+ * stream; the first ack says from which chunk to go on.
+ */
 export interface SnapshotHead {
   hello: Hello | undefined;
   snapshotId: number;
@@ -179,7 +187,10 @@ export interface SnapshotEnd {
   bytes: number;
 }
 
-/** SnapshotAck is sent by the receiving side: chunks staged so far, and the outcome at the end. */
+/**
+ * SnapshotAck is sent by the receiving side: chunks taken so far, and the outcome at the end. A sender that
+ * gives up sends one with its failure.
+ */
 export interface SnapshotAck {
   chunks: number;
   done: boolean;
@@ -962,7 +973,7 @@ export const StoreBeat: MessageFns<StoreBeat> = {
 };
 
 function createBaseHeartbeatColumns(): HeartbeatColumns {
-  return { shardIds: [], from: [], to: [], terms: [], commits: [], contexts: [] };
+  return { shardIds: [], from: [], to: [], terms: [], commits: [], contexts: [], sleeps: [] };
 }
 
 export const HeartbeatColumns: MessageFns<HeartbeatColumns> = {
@@ -1005,6 +1016,13 @@ export const HeartbeatColumns: MessageFns<HeartbeatColumns> = {
     if (message.contexts.length !== 0) {
       writer.uint32(50).fork();
       for (const v of message.contexts) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.sleeps.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.sleeps) {
         writer.uint64(v);
       }
       writer.join();
@@ -1133,6 +1151,24 @@ export const HeartbeatColumns: MessageFns<HeartbeatColumns> = {
 
             break;
           }
+          case 7: {
+            if (tag === 56) {
+              message.sleeps.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.sleeps.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1156,6 +1192,7 @@ export const HeartbeatColumns: MessageFns<HeartbeatColumns> = {
     message.terms = object.terms?.map((e) => e) || [];
     message.commits = object.commits?.map((e) => e) || [];
     message.contexts = object.contexts?.map((e) => e) || [];
+    message.sleeps = object.sleeps?.map((e) => e) || [];
     return message;
   },
 };
