@@ -5,7 +5,8 @@ import { nameOfValue } from '../../src/cli/names.js';
 import { bytesForPeople, printable, table } from '../../src/cli/output.js';
 import { rangeText, shardView } from '../../src/cli/shard_view.js';
 import { SkerryError } from '../../src/client/index.js';
-import { ShardStatus } from '../../src/gen/skerry/v1/admin.js';
+import { verifyColumns, verifyView } from '../../src/cli/shard_verify.js';
+import { ReplicaCheckState, ShardStatus, VerifyOutcome } from '../../src/gen/skerry/v1/admin.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 
 t.test('a range is shown in slots, in keys, or in bytes, as it can be', async (t) => {
@@ -49,6 +50,26 @@ t.test('a shard is shown with what is known of each replica', async (t) => {
     operator: null,
   });
   t.match(shardView(ShardStatus.fromPartial({})), { shardId: 0, replicas: [] });
+});
+
+t.test('a comparison of replicas is shown with every replica that does not agree', async (t) => {
+  const { ODD, AGREES, UNCHECKED } = ReplicaCheckState;
+  const view = verifyView({
+    error: undefined,
+    shardId: 4,
+    outcome: VerifyOutcome.INCONSISTENT,
+    index: 99,
+    replicas: [
+      { replicaId: 41, storeId: 1, state: AGREES, reason: '', checksum: 0xabc, rows: 5, bytes: 50 },
+      { replicaId: 42, storeId: 2, state: ODD, reason: '', checksum: 1, rows: 4, bytes: 40 },
+      { replicaId: 43, storeId: 3, state: UNCHECKED, reason: 'its store is away', checksum: 0, rows: 0, bytes: 0 },
+    ],
+  });
+  t.match(view, { outcome: 'inconsistent', replicas: [{ checksum: '00000abc' }, { state: 'odd' }, { checksum: '' }] });
+  t.same(
+    verifyColumns.map((column) => column.value(view)),
+    [4, 'INCONSISTENT', 99, '2/3', 5, '42 on store 2: odd; 43 on store 3: unchecked, its store is away'],
+  );
 });
 
 t.test('bytes for people are text where they can be, and say what they are where not', async (t) => {

@@ -11,8 +11,9 @@ import type {
   SplitShard,
   StoreCommand,
   StoreSessionResponse,
+  VerifyShard,
 } from '../../../src/gen/skerry/v1/placement.js';
-import { StoreReport, StoreSessionRequest } from '../../../src/gen/skerry/v1/placement.js';
+import { ReplicaChecksum, StoreReport, StoreSessionRequest } from '../../../src/gen/skerry/v1/placement.js';
 import { call } from './running_members.js';
 
 interface World {
@@ -34,6 +35,8 @@ export class ScriptedStore {
   readonly responses: StoreSessionResponse[] = [];
   /** Commands of these kinds are taken and not carried out. */
   readonly ignored = new Set<string>();
+  /** The checksum of every replica here. */
+  checksum = 7;
   /** What its heartbeats name as damaged. */
   quarantined: HeldReplica[] = [];
   ended = false;
@@ -135,10 +138,21 @@ export class ScriptedStore {
       case 'splitShard':
         this.split(command.value);
         return;
-      case 'destroyReplica':
       case 'verifyShard':
+        this.verify(command.value);
+        return;
+      case 'destroyReplica':
       case undefined:
         return;
+    }
+  }
+
+  /** Every connected store answers for its replica. */
+  private verify({ shardId, checkId }: VerifyShard): void {
+    for (const { replicaId, storeId } of this.world.shards.get(shardId)?.shard.replicas ?? []) {
+      const store = must(this.world.stores.get(storeId), 'the store');
+      const { checksum } = store;
+      store.send({ checksums: [{ ...ReplicaChecksum.create(), checkId, shardId, replicaId, index: 9, checksum }] });
     }
   }
 
