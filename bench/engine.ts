@@ -1,18 +1,22 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { must } from '../src/base/assert.js';
 import { Prng } from '../src/base/prng.js';
 import type { Engine } from '../src/engine/engine.js';
 import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
+import { loadBinding } from '../src/engine/binding_loader.js';
+import { openDatabase } from '../src/engine/storage.js';
+import type { Database, RocksdbBinding } from '../src/engine/rocksdb_binding.js';
 import { machineShape } from './support/process_cpu.js';
 import { showSpread, spreadOf } from './support/spread.js';
 
 /**
  * The engine as a store uses it: batches of 256 puts of 256 bytes, two of them under way, not synced one by one;
  * multi-gets of 100, one under way and eight; the same batches with a sync after each.
- * "loop" is the CPU time of the event loop's thread.
+ * "loop" is the CPU time of the event loop's thread. Beside it, in every round, RocksDB alone: the same batches and
+ * multi-gets through its binding, on the calling thread, which stands still meanwhile.
  *
  *   node dist/bench/main.js engine [--rounds N] [--directory DIR]
  */
@@ -24,6 +28,10 @@ const roundPuts = batchPuts * 800;
 const roundGets = getKeys * 1_000;
 const putsFigure = 'puts, 256 per batch, 2 batches under way';
 const syncedFigure = 'the same with a sync after each batch';
+const rawPutsFigure = 'RocksDB alone: puts, 256 per batch';
+const rawSyncedFigure = 'RocksDB alone: the same, each batch synced';
+const rawGetsFigure = 'RocksDB alone: gets, 100 per call';
+const syncedBatches = 200;
 
 interface Figure {
   readonly name: string;
@@ -44,6 +52,7 @@ export async function run(args: readonly string[]): Promise<void> {
       throw error;
     },
   });
+  const raw = await openRaw(`${path}-raw`);
   const figures = new Map<string, Figure>();
   const note = (name: string, unit: string, value: number): void => {
     const figure = figures.get(name) ?? { name, unit, rounds: [] };
@@ -53,16 +62,20 @@ export async function run(args: readonly string[]): Promise<void> {
   try {
     const prng = new Prng(1);
     await benchPuts(engine, prng, () => undefined); // warm up and fill
+    benchRaw(raw, prng, () => undefined);
     for (let round = 0; round < rounds; round++) {
       await benchPuts(engine, prng, note);
       await benchGets(engine, prng, 1, note);
       await benchGets(engine, prng, 8, note);
       await benchHop(engine, note);
       await benchSynced(engine, prng, note);
+      benchRaw(raw, prng, note);
     }
   } finally {
     await engine.close();
+    await raw.close();
     rmSync(path, { recursive: true });
+    rmSync(`${path}-raw`, { recursive: true });
   }
   report([...figures.values()], rounds);
 }
@@ -139,14 +152,62 @@ async function benchHop(engine: Engine, note: Note): Promise<void> {
 
 async function benchSynced(engine: Engine, prng: Prng, note: Note): Promise<void> {
   const value = Buffer.alloc(valueBytes, prng.int(0, 255));
-  const batches = 200;
   const { wallMs } = await timed(() =>
-    pipelined(2, batches, async () => {
+    pipelined(2, syncedBatches, async () => {
       void engine.write(randomBatch(engine, allKeys, value, prng));
       await engine.sync();
     }),
   );
-  note(syncedFigure, 'puts/s', (batches * batchPuts) / (wallMs / 1e3));
+  note(syncedFigure, 'puts/s', (syncedBatches * batchPuts) / (wallMs / 1e3));
+}
+
+interface Raw {
+  readonly binding: RocksdbBinding;
+  readonly db: Database;
+  close(): Promise<void>;
+}
+
+async function openRaw(path: string): Promise<Raw> {
+  const binding = await loadBinding();
+  const bytes = 256 * 1024 * 1024;
+  const db = await openDatabase(binding, {
+    path,
+    cacheBytes: bytes,
+    writeBufferBytes: bytes,
+    compression: false,
+    backgroundJobs: 2,
+  });
+  const close = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      binding.db_close(db, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+  return { binding, db, close };
+}
+
+function benchRaw({ binding, db }: Raw, prng: Prng, note: Note): void {
+  const value = Buffer.alloc(valueBytes, prng.int(0, 255));
+  const batch = binding.batch_init();
+  const write = (batches: number, sync: boolean): number => {
+    const startMs = performance.now();
+    for (let n = 0; n < batches; n++) {
+      for (let i = 0; i < batchPuts; i++)
+        binding.batch_put(batch, must(allKeys[prng.int(0, keys - 1)], 'a key'), value, null);
+      binding.batch_write(db, batch, sync ? { sync: true } : null);
+      binding.batch_clear(batch);
+    }
+    return (batches * batchPuts) / ((performance.now() - startMs) / 1e3);
+  };
+  note(rawPutsFigure, 'puts/s', write(roundPuts / batchPuts, false));
+  note(rawSyncedFigure, 'puts/s', write(syncedBatches, true));
+  const startMs = performance.now();
+  for (let n = 0; n < roundGets / getKeys; n++) {
+    const wanted = Array.from({ length: getKeys }, () => must(allKeys[prng.int(0, keys - 1)], 'a key'));
+    binding.db_get_many_sync(db, wanted, null);
+  }
+  note(rawGetsFigure, 'gets/s', roundGets / ((performance.now() - startMs) / 1e3));
 }
 
 function report(figures: readonly Figure[], rounds: number): void {
@@ -156,10 +217,13 @@ function report(figures: readonly Figure[], rounds: number): void {
   });
   const medianOf = (name: string): number =>
     spreadOf(must(figures.find((figure) => figure.name === name)?.rounds, name)).median;
-  const ratio = medianOf(putsFigure) / medianOf(syncedFigure);
+  const ratio = (above: string, below: string): string => (medianOf(above) / medianOf(below)).toFixed(2);
+  const load = `load average ${(loadavg()[0] ?? 0).toFixed(1)}`;
   process.stdout.write(
     `engine: RocksDB, ${keys.toLocaleString('en-US')} keys, values of ${valueBytes} B, ${rounds} rounds: median (min to max)\n` +
-      `${machineShape()}\n${lines.join('\n')}\n` +
-      `not waiting for the disk is worth ${ratio.toFixed(1)} times the puts of synced batches\n`,
+      `${machineShape()}, ${load}\n${lines.join('\n')}\n` +
+      `of RocksDB alone: puts ${ratio(putsFigure, rawPutsFigure)}, synced ${ratio(syncedFigure, rawSyncedFigure)}, ` +
+      `gets ${ratio('gets, 100 per getMany, 8 under way', rawGetsFigure)} (medians)\n` +
+      `not waiting for the disk is worth ${ratio(putsFigure, syncedFigure)} times the puts of synced batches\n`,
   );
 }
