@@ -8,11 +8,12 @@ import { showSpread, spreadOf } from './support/spread.js';
 
 /**
  * The multi-group host without disks and sockets:
- * `npm run bench -- multiraft [--clients N] [--groups N] [--idle N] [--value BYTES] [--seconds S] [--runs N]`.
+ * `npm run bench -- multiraft [--clients N] [--groups N] [--idle N] [--quiet TICKS] [--value BYTES] [--seconds S] [--runs N]`.
  *
  * Three hosts share this process: real turns, transports and codecs over links, logs and engines in memory. `clients` proposals are
  * outstanding over `groups` groups, a new one for each that is answered. CPU is that of all three hosts. Then the same
- * hosts with `idle` groups that have nothing to do: the ticker's walk alone, and a whole tick with all that follows from it.
+ * hosts with `idle` groups that have nothing to do and hibernate after `quiet` ticks (0: never): the ticker's walk alone, a whole tick
+ * with all that follows from it, and, under node --expose-gc with --seconds 0, the heap that a replica takes.
  */
 
 interface Options {
@@ -28,6 +29,14 @@ interface ProposalRun {
   readonly proposalsPerSecond: number;
   readonly cpuUsPerProposal: number;
   readonly commandsPerEntry: number;
+}
+
+/** Hosts with idle groups. */
+interface IdleRun {
+  readonly ticks: readonly TickRun[];
+  readonly hibernating: number;
+  /** Heap of this process per replica, all three hosts; null: run with --expose-gc to see it. */
+  readonly heapBytesPerReplica: number | null;
 }
 
 interface TickRun {
@@ -47,6 +56,7 @@ export async function run(args: string[]): Promise<void> {
       value: { type: 'string', default: '256' },
       seconds: { type: 'string', default: '2' },
       runs: { type: 'string', default: '7' },
+      quiet: { type: 'string', default: '5' },
     },
   });
   const options: Options = {
@@ -58,9 +68,9 @@ export async function run(args: string[]): Promise<void> {
     runs: Number(values.runs),
   };
   console.log(`machine: ${machineShape()}`);
-  const proposals = await measureProposals(options);
-  const ticks = options.idle === 0 ? [] : await measureTicks(options);
-  report(options, proposals, ticks);
+  const proposals = options.seconds === 0 ? [] : await measureProposals(options);
+  const idle = options.idle === 0 ? [] : [await measureIdle(options, Number(values.quiet))];
+  report(options, proposals, idle);
 }
 
 async function measureProposals(options: Options): Promise<ProposalRun[]> {
@@ -108,10 +118,13 @@ async function proposalRun(trio: HostTrio, leaders: readonly Group[], options: O
   };
 }
 
-async function measureTicks(options: Options): Promise<TickRun[]> {
-  const trio = await HostTrio.start(options.idle);
+/** With `hibernateAfterTicks` 0 the groups stay awake. */
+async function measureIdle(options: Options, hibernateAfterTicks: number): Promise<IdleRun> {
+  const heapBefore = heapBytes();
+  const trio = await HostTrio.start(options.idle, { hibernateAfterTicks });
   const ticksPerRun = 20;
   for (let i = 0; i < ticksPerRun; i++) await trio.tick();
+  const hibernating = trio.hosts.reduce((sum, host) => sum + host.stats().hibernating, 0);
   const runs: TickRun[] = [];
   for (let i = 0; i < options.runs; i++) {
     let walkMs = 0;
@@ -124,11 +137,21 @@ async function measureTicks(options: Options): Promise<TickRun[]> {
     const wholeMs = (used.user + used.system) / 1000 / trio.hosts.length;
     runs.push({ walkMs: walkMs / ticksPerRun, wholeMs: wholeMs / ticksPerRun });
   }
+  const heapAfter = heapBytes();
+  const replicas = options.idle * trio.hosts.length;
   await trio.close();
-  return runs;
+  const heapBytesPerReplica = heapBefore === null || heapAfter === null ? null : (heapAfter - heapBefore) / replicas;
+  return { ticks: runs, hibernating, heapBytesPerReplica };
 }
 
-function report(options: Options, proposals: readonly ProposalRun[], ticks: readonly TickRun[]): void {
+function heapBytes(): number | null {
+  if (globalThis.gc === undefined) return null;
+  globalThis.gc();
+  globalThis.gc();
+  return process.memoryUsage().heapUsed;
+}
+
+function report(options: Options, proposals: readonly ProposalRun[], idleRuns: readonly IdleRun[]): void {
   const line = (name: string, values: readonly number[], decimals: number): void =>
     console.log(`  ${name.padEnd(34)} ${showSpread(spreadOf(values), decimals)}`);
   const { clients, groups, idle, valueBytes, runs, seconds } = options;
@@ -149,8 +172,11 @@ function report(options: Options, proposals: readonly ProposalRun[], ticks: read
     proposals.map((r) => r.commandsPerEntry),
     1,
   );
-  if (ticks.length > 0) {
-    console.log(`one tick of ${idle.toLocaleString('en-US')} idle groups, a third of them led by the host`);
+  for (const run of idleRuns) {
+    const { ticks, hibernating, heapBytesPerReplica } = run;
+    console.log(
+      `one tick of ${idle.toLocaleString('en-US')} idle groups, a third of them led by the host, ${hibernating} replicas of 3 hosts hibernate`,
+    );
     line(
       'CPU ms per host, the walk',
       ticks.map((r) => r.walkMs),
@@ -161,9 +187,11 @@ function report(options: Options, proposals: readonly ProposalRun[], ticks: read
       ticks.map((r) => r.wholeMs),
       2,
     );
+    if (heapBytesPerReplica !== null)
+      console.log(`  ${'heap bytes per replica'.padEnd(34)} ${heapBytesPerReplica.toFixed(0)}`);
   }
   mkdirSync('bench-results', { recursive: true });
   const file = 'bench-results/multiraft.json';
-  writeFileSync(file, JSON.stringify({ machine: machineShape(), options, proposals, ticks }, null, 2));
+  writeFileSync(file, JSON.stringify({ machine: machineShape(), options, proposals, idle: idleRuns }, null, 2));
   console.log(`report: ${file}`);
 }

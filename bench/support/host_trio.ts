@@ -8,6 +8,7 @@ import type { Runtime, TimerHandle } from '../../src/base/runtime.js';
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
 import type { ApplyContext, Command, Group, MultiRaft, StateMachine, StateSnapshot } from '../../src/multiraft/host.js';
 import { createMultiRaft } from '../../src/multiraft/multiraft.js';
+import type { MultiRaftOptionsInput } from '../../src/multiraft/options.js';
 import { emptyConfState } from '../../src/raft/conf_state.js';
 import { NodeDisk } from '../../src/raftlog/node_disk.js';
 import { calmLink, MemoryNetwork, MemoryTransport } from '../../src/transport/memory_network.js';
@@ -77,15 +78,15 @@ export class HostTrio {
   private ticks = 0;
   private readonly directory = mkdtempSync(join(tmpdir(), 'skerry-bench-multiraft-'));
 
-  private constructor() {
+  private constructor(options: MultiRaftOptionsInput) {
     const runtime = this.runtime();
     const network = new MemoryNetwork({ runtime, policy: { ...calmLink, delayMinMs: 0, delayMaxMs: 0 } });
-    this.hosts = [1, 2, 3].map((hostId) => this.makeHost(hostId, runtime, network));
+    this.hosts = [1, 2, 3].map((hostId) => this.makeHost(hostId, runtime, network, options));
   }
 
   /** A trio with groups whose leaders are spread over the hosts. */
-  static async start(groups: number): Promise<HostTrio> {
-    const trio = new HostTrio();
+  static async start(groups: number, options: MultiRaftOptionsInput = {}): Promise<HostTrio> {
+    const trio = new HostTrio(options);
     await Promise.all(trio.hosts.map((host) => host.start()));
     await turns(20);
     for (let groupId = 1; groupId <= groups; groupId++) {
@@ -145,7 +146,12 @@ export class HostTrio {
     };
   }
 
-  private makeHost(hostId: number, runtime: Runtime, network: MemoryNetwork): MultiRaft {
+  private makeHost(
+    hostId: number,
+    runtime: Runtime,
+    network: MemoryNetwork,
+    options: MultiRaftOptionsInput,
+  ): MultiRaft {
     const address = (id: number): string => `host-${String(id)}`;
     const transport = new MemoryTransport({
       hostId,
@@ -175,7 +181,7 @@ export class HostTrio {
           throw error;
         },
       },
-      options: { tickMs, compaction: { checkMs: 1_000, entriesMin: 8_192 } },
+      options: { tickMs, compaction: { checkMs: 1_000, entriesMin: 8_192 }, ...options },
     });
   }
 

@@ -27,6 +27,7 @@ import { statusOf } from './status.js';
 import type { RaftStorage } from './storage.js';
 import { receive, step } from './step.js';
 import { tick } from './tick.js';
+import type { Progress } from './tracker/progress.js';
 
 const noReadStates: readonly ReadState[] = Object.freeze([]);
 
@@ -130,7 +131,8 @@ export class RawNode {
     if (leadership === null) return role === 'follower' && this.core.forwardedReads === null;
     const { peers, reads, transferee, ownTermCommitted } = leadership;
     if (!ownTermCommitted || transferee !== none || reads.hasWaiting) return false;
-    return peers.all.every((peer) => peer.match === last && (peer.id === this.core.id || peer.state === 'replicate'));
+    const isLevel = (peer: Progress): boolean => peer.match === last && peer.recentActive && peer.state === 'replicate';
+    return peers.all.every((peer) => peer.id === this.core.id || isLevel(peer));
   }
 
   /** Ticks go on after a time without. Time starts anew; a leader lets everyone know of it, a follower its leader if it is to. */
