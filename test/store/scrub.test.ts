@@ -8,6 +8,9 @@ import { PlannerDriver } from './planner_driver.js';
 import type { OpResult } from './store_world.js';
 import { StoreWorld } from './store_world.js';
 
+// A guard against hanging, not a measurement.
+t.setTimeout(180_000);
+
 const shardId = 1;
 
 async function oneShard(stores: readonly number[] = [1, 2, 3]): Promise<StoreWorld> {
@@ -132,7 +135,7 @@ t.test('replicas are equal at their index while writes, sessions, a split and le
         const result = await world.submit(leader.storeId, OpKind.write, body, { shardId: shard });
         if ('applied' in result) acked++;
       }
-      await new Promise<void>((resolve) => void world.store(1).runtime.after(1, resolve));
+      await new Promise<void>((resolve) => void world.store(1).runtime.after(3, resolve));
     }
   };
   const writers = [1, 2, 3, 4].map(writer);
@@ -142,12 +145,12 @@ t.test('replicas are equal at their index while writes, sessions, a split and le
     outcomes.push(outcome);
     if (outcome !== 'consistent') t.fail(JSON.stringify(replicas));
   };
-  for (let round = 0; round < 5; round++) await look(shardId);
+  for (let round = 0; round < 3; round++) await look(shardId);
   const { shard } = must(world.store(1).store.replicas.machine(shardId), 'the replica');
   const into = { shardId: 2, replicaIds: [21, 22, 23] };
   const split = { shardId, epoch: shard.epoch, splitKey: Buffer.from('k2'), into };
   world.placement.command(await world.leaderOf(shardId), { $case: 'splitShard', value: split });
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 3; round++) {
     await look(1);
     await look(2);
     const leader = await world.leaderOf(1);
@@ -156,7 +159,7 @@ t.test('replicas are equal at their index while writes, sessions, a split and le
   stopped = true;
   await world.clock.resolve(Promise.all(writers));
   t.same(new Set(outcomes), new Set(['consistent']));
-  t.equal(outcomes.length, 15);
+  t.equal(outcomes.length, 9);
   t.ok(acked > 200, `${acked} writes meanwhile`);
   await world.close();
 });
