@@ -218,7 +218,7 @@ export class LeaderWork {
   private inspectHeld(storeId: number, held: readonly HeldReplica[]): void {
     for (const { shardId, replicaId, epoch } of held) {
       const shard = this.view.state.shard(shardId);
-      if (shard === undefined || epoch === undefined || !epochIsNewer(shard.epoch, epoch)) continue;
+      if (shard === undefined || epoch === undefined || epochIsNewer(epoch, shard.epoch)) continue;
       if (shard.replicas.some((r) => r.replicaId === replicaId)) continue;
       this.options.logger.info({ storeId, shardId, replicaId }, 'store holds a replica that was removed');
       this.sessions.send(storeId, {

@@ -122,7 +122,7 @@ export class Replicas implements ShardHost {
     return this.multi?.group(shardId);
   }
 
-  /** Replicas without a leader for at least this long, and those that cannot run. */
+  /** Replicas without a leader for at least this long, those that cannot run, and those that know that they were removed. */
   leaderless(forMs: number): { readonly shardId: number; readonly replicaId: number }[] {
     const before = this.runtime.nowMs() - forMs;
     const found: { readonly shardId: number; readonly replicaId: number }[] = [];
@@ -130,7 +130,9 @@ export class Replicas implements ShardHost {
       const { replicaId } = entry;
       if (entry.kind === 'quarantined') found.push({ shardId, replicaId });
       if (entry.kind !== 'running' || entry.machine.phase === 'removed') continue;
-      if (entry.leaderlessSinceMs !== null && entry.leaderlessSinceMs <= before) found.push({ shardId, replicaId });
+      if (entry.machine.phase === 'leaving') found.push({ shardId, replicaId });
+      else if (entry.leaderlessSinceMs !== null && entry.leaderlessSinceMs <= before)
+        found.push({ shardId, replicaId });
     }
     return found;
   }
@@ -326,19 +328,6 @@ export class Replicas implements ShardHost {
       this.claims.release(machine.shardId);
     }
     this.events.changed(machine.shardId);
-  }
-
-  replicaRemoved(machine: ShardStateMachine): void {
-    const { shardId, replicaId } = machine;
-    this.logger.info({ shardId, replicaId }, 'this replica was removed from its group');
-    const finish = async (): Promise<void> => {
-      // The tombstone must be on disk before the log forgets the group.
-      await this.engine.sync();
-      await this.host().removeGroup(shardId);
-      this.entries.set(shardId, { kind: 'tombstone', replicaId });
-      this.events.changed(shardId);
-    };
-    finish().catch((error: unknown) => this.fail(error));
   }
 
   leaderChanged(machine: ShardStateMachine, leaderId: number): void {

@@ -103,12 +103,18 @@ export class ShardReports {
   /** The changes since the last call, at most `limit` shards; what is left stays pending. */
   take(limit: number): ReportDelta {
     const delta: ReportDelta = { shards: [], noLongerLed: [] };
+    const unsettled: number[] = [];
     for (const shardId of this.dirty) {
       if (delta.shards.length + delta.noLongerLed.length >= limit) break;
       this.dirty.delete(shardId);
       const machine = this.replicas.machine(shardId);
       const group = this.replicas.group(shardId);
       if (machine?.phase === 'normal' && group?.isLeader() === true) {
+        // Placement destroys who is no longer listed: it must not hear of a configuration that a power failure could undo.
+        if (!group.membershipSettled()) {
+          unsettled.push(shardId);
+          continue;
+        }
         const report = this.report(machine, group);
         const print = fingerprint(report);
         const size = this.sizes.get(shardId);
@@ -125,6 +131,7 @@ export class ShardReports {
         if (this.reported.delete(shardId)) delta.noLongerLed.push(shardId);
       }
     }
+    for (const shardId of unsettled) this.dirty.add(shardId);
     return delta;
   }
 

@@ -39,7 +39,13 @@ import { written } from './write_outcome.js';
  * that a crash never leaves a row without its position or the other way round. `shard`, `sessions` and the position in memory are ahead
  * of the engine by the batch that is being built, never behind.
  */
-export type ReplicaPhase = 'uninitialized' | 'normal' | 'installing' | 'removed';
+export type ReplicaPhase =
+  | 'uninitialized'
+  | 'normal'
+  | 'installing'
+  /** No member any more, as far as it knows: it serves nothing, but votes until placement has it destroyed. */
+  | 'leaving'
+  | 'removed';
 
 /** What a shard asks of the store around it. */
 export interface ShardHost {
@@ -54,8 +60,6 @@ export interface ShardHost {
   splitDone(child: SplitChild): void;
   /** The descriptor, and so perhaps the range, is another one from now on. */
   descriptorChanged(machine: ShardStateMachine): void;
-  /** The batch with this replica's tombstone was handed to the engine: stop its peer. */
-  replicaRemoved(machine: ShardStateMachine): void;
   leaderChanged(machine: ShardStateMachine, leaderId: number, term: number, isLeader: boolean): void;
   /** A checksum as of this entry is wanted. Called before the batch under way is handed to the engine. */
   takeChecksum(request: ChecksumRequest): void;
@@ -89,7 +93,8 @@ export class ShardStateMachine implements StateMachine {
   readonly replicaId: number;
   private readonly host: ShardHost;
   private current: Shard;
-  private currentPhase: ReplicaPhase;
+  private currentPhase: Exclude<ReplicaPhase, 'leaving'>;
+  private isMember: boolean;
   private keys: ShardKeys;
   private sessions: SessionTable;
   private recordWriter: ReplicaRecordWriter;
@@ -105,6 +110,7 @@ export class ShardStateMachine implements StateMachine {
     this.replicaId = state.replicaId;
     this.current = state.shard;
     this.currentPhase = state.phase;
+    this.isMember = isMemberOf(state.shard, state.replicaId);
     this.keys = new ShardKeys(state.shard);
     this.sessions = state.sessions;
     this.recordWriter = new ReplicaRecordWriter(state.replicaId, state.shard);
@@ -122,7 +128,7 @@ export class ShardStateMachine implements StateMachine {
   }
 
   get phase(): ReplicaPhase {
-    return this.currentPhase;
+    return this.currentPhase === 'normal' && !this.isMember ? 'leaving' : this.currentPhase;
   }
 
   get applied(): GroupSpec['applied'] {
@@ -168,13 +174,7 @@ export class ShardStateMachine implements StateMachine {
     return context !== null && sameEpoch(context.epoch, this.current.epoch);
   }
 
-  applyConfChange(
-    index: number,
-    term: number,
-    change: ConfChange | null,
-    confState: ConfState,
-    ctx: ApplyContext,
-  ): WriteOutcome {
+  applyConfChange(index: number, term: number, change: ConfChange | null, confState: ConfState): WriteOutcome {
     if (this.currentPhase === 'removed') return { kind: 'removed' };
     this.moveTo(index, term);
     if (change === null) return { kind: 'refused', reason: 'epoch' };
@@ -182,8 +182,7 @@ export class ShardStateMachine implements StateMachine {
     const replicas = replicasOf(confState, (id) => added.get(id) ?? this.hostOf(id));
     const { confVer, version } = epochOf(this.current);
     this.setShard({ ...this.current, replicas, epoch: { confVer: confVer + 1, version } });
-    if (!replicas.some((r) => r.replicaId === this.replicaId)) this.remove(ctx);
-    else this.host.descriptorChanged(this);
+    this.host.descriptorChanged(this);
     return { kind: 'changed', shard: this.current };
   }
 
@@ -254,6 +253,7 @@ export class ShardStateMachine implements StateMachine {
 
   private setShard(shard: Shard): void {
     this.current = shard;
+    this.isMember = isMemberOf(shard, this.replicaId);
     this.keys = new ShardKeys(shard);
     this.recordWriter = new ReplicaRecordWriter(this.replicaId, shard);
   }
@@ -359,14 +359,10 @@ export class ShardStateMachine implements StateMachine {
     this.host.descriptorChanged(this);
     return split;
   }
+}
 
-  /** This replica is no longer a member: nothing of it stays but the tombstone. */
-  private remove(ctx: ApplyContext): void {
-    this.currentPhase = 'removed';
-    dropReplica(ctx.batch, this.current, this.replicaId);
-    this.host.descriptorChanged(this);
-    ctx.after(() => this.host.replicaRemoved(this));
-  }
+function isMemberOf(shard: Shard, replicaId: number): boolean {
+  return shard.replicas.some((r) => r.replicaId === replicaId);
 }
 
 /** Drops a replica's rows and sessions and leaves its tombstone. */

@@ -63,7 +63,11 @@ export class StaleReplicas {
     }
     if (shard === undefined || shard.replicas.some((r) => r.replicaId === replicaId)) return;
     const own = replicas.descriptorHeld(shardId, replicaId);
-    if (own === null || (shard.epoch?.confVer ?? 0) <= epochOf(own).confVer) return;
+    if (own === null) return;
+    // Placement hears of a configuration once a majority of its voters know it for good, so nobody needs this vote any more.
+    const known = shard.epoch?.confVer ?? 0;
+    const knowsItself = own.replicas.length > 0 && !own.replicas.some((r) => r.replicaId === replicaId);
+    if (known < epochOf(own).confVer || (known === epochOf(own).confVer && !knowsItself)) return;
     await replicas.destroy(shardId, replicaId);
   }
 }

@@ -12,6 +12,7 @@ import {
   type HardState,
   type Message,
   type SnapshotMeta,
+  emptyBuffer,
 } from '../raft/message.js';
 import { RawNode } from '../raft/raw_node.js';
 import { readFailedIndex, type Ready, type Role } from '../raft/ready.js';
@@ -87,6 +88,8 @@ export class Peer implements Group, StorageOwner {
   stopped = false;
   /** Its own removal was applied. */
   removed = false;
+  /** Of the last membership change applied since the start; 0: none. */
+  private confIndex = 0;
   /** In the current apply pass. */
   inPass = false;
   /** MsgStorageApplys handed out and not evaluated. */
@@ -100,7 +103,8 @@ export class Peer implements Group, StorageOwner {
   private inbox: Message[] = [];
   private readonly proposals: Proposals;
   private reads: ReadWaiters | null = null;
-  private readonly learnedHosts = new Map<number, number>();
+  /** Null: none. A map for each of ten thousand groups would be heap for nothing. */
+  private learnedHosts: Map<number, number> | null = null;
   /** What the log holds or will hold once what was handed to it is written; the commit may run ahead of it. */
   private hardState: HardState;
   private commitUnwritten = false;
@@ -179,6 +183,14 @@ export class Peer implements Group, StorageOwner {
     if (!this.isOpen()) return;
     this.use();
     this.core.transferLeader(toReplicaId);
+  }
+
+  membershipSettled(): boolean {
+    if (this.core.commit > this.confIndex) return true;
+    if (this.core.lastIndex > this.confIndex) return false;
+    this.core.propose(emptyBuffer);
+    this.markDirty();
+    return false;
   }
 
   campaign(): void {
@@ -300,6 +312,8 @@ export class Peer implements Group, StorageOwner {
 
   private sleep(): void {
     this.hibernation.asleep = true;
+    // Idle: nobody waits in it.
+    this.reads = null;
     this.host.counters.hibernations++;
     this.parts.awake.remove(this);
   }
@@ -401,7 +415,7 @@ export class Peer implements Group, StorageOwner {
 
   hostOf(replicaId: number): number {
     const known = this.stateMachine.hostOf(replicaId);
-    return known !== 0 ? known : (this.learnedHosts.get(replicaId) ?? 0);
+    return known !== 0 ? known : (this.learnedHosts?.get(replicaId) ?? 0);
   }
 
   // The turn.
@@ -578,6 +592,7 @@ export class Peer implements Group, StorageOwner {
       return { refused: true, result: this.stateMachine.applyConfChange(index, term, null, this.confState, pass) };
     }
     this.confState = this.core.applyConfChange(change);
+    this.confIndex = index;
     this.core.voidLease();
     const result = this.stateMachine.applyConfChange(index, term, change, this.confState, pass);
     this.removed = !isMember(this.confState, this.replicaId);
@@ -664,7 +679,8 @@ export class Peer implements Group, StorageOwner {
 
   /** Needed while the state machine does not know who its peers are, and right after it was told late. */
   private learnHost(replicaId: number, hostId: number): void {
-    if (this.learnedHosts.get(replicaId) === hostId) return;
+    if (this.learnedHosts?.get(replicaId) === hostId || this.stateMachine.hostOf(replicaId) === hostId) return;
+    this.learnedHosts ??= new Map();
     if (this.learnedHosts.size >= learnedHostsMax) this.learnedHosts.clear();
     this.learnedHosts.set(replicaId, hostId);
   }

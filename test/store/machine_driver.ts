@@ -36,7 +36,6 @@ export class TestShardHost implements ShardHost {
   readonly storeId = 1;
   readonly engine: Engine;
   readonly children: SplitChild[] = [];
-  readonly removed: ShardStateMachine[] = [];
   onChecksum: (request: ChecksumRequest) => void = () => undefined;
   allowChildren = true;
 
@@ -54,10 +53,6 @@ export class TestShardHost implements ShardHost {
 
   descriptorChanged(): void {
     // Nothing here depends on it.
-  }
-
-  replicaRemoved(machine: ShardStateMachine): void {
-    this.removed.push(machine);
   }
 
   takeChecksum(request: ChecksumRequest): void {
@@ -134,7 +129,7 @@ export class MachineDriver {
     if (!this.machine.acceptConfChange(change)) return 'refused';
     const batch = this.engine.newBatch();
     const pass = new ApplyPass(batch, null);
-    const result = this.machine.applyConfChange(++this.index, this.term, change, confState, pass);
+    const result = this.machine.applyConfChange(++this.index, this.term, change, confState);
     this.machine.finishBatch(pass);
     await this.engine.write(batch);
     pass.runEffects();

@@ -204,3 +204,29 @@ t.test('a replica that was removed while nobody could tell it asks whether it st
   t.ok(world.placement.questions.includes(shardId), 'it asked placement');
   await world.close();
 });
+
+t.test('a removed replica is destroyed only when no power failure can make its vote needed again', async (t) => {
+  const world = await oneShard(4);
+  await write(world, 'a', '1');
+  const leader = await world.leaderOf(shardId);
+  const epochOf = (storeId: number): NonNullable<ReturnType<StoreWorld['shard']>['epoch']> =>
+    must(world.store(storeId).store.replicas.machine(shardId)?.shard.epoch, 'an epoch');
+  const [away = 0] = [1, 2, 3].filter((storeId) => storeId !== leader);
+  const changes = [{ replicaId: 10 + away, storeId: away, role: ReplicaRole.UNSPECIFIED }];
+  const reportedBefore = world.placement.reports.get(shardId)?.shard?.epoch?.confVer;
+  world.placement.command(leader, {
+    $case: 'changeReplicas',
+    value: { shardId, epoch: epochOf(leader), changes, joint: false },
+  });
+  await world.clock.until(() => epochOf(leader).confVer === 2, 'the leader has applied the change');
+  t.equal(world.placement.reports.get(shardId)?.shard?.epoch?.confVer, reportedBefore, 'placement is not told yet');
+  const told = (): boolean => world.placement.reports.get(shardId)?.shard?.epoch?.confVer === 2;
+  await world.clock.until(told, 'placement is told');
+  const gone = (): boolean => world.store(away).store.replicas.machine(shardId) === undefined;
+  await world.clock.until(gone, 'the removed replica is destroyed');
+  // Everything that was not synced is gone on all stores, and so, perhaps, is the knowledge that the change is committed.
+  for (const storeId of [1, 2, 3]) await world.crashStore(storeId);
+  for (const storeId of [1, 2, 3]) await world.startStore(storeId);
+  t.match(await write(world, 'b', '2'), { applied: true }, 'the two that are left elect a leader');
+  await world.close();
+});
