@@ -268,15 +268,18 @@ t.test('a membership change of another epoch, or one that roles cannot express, 
   t.notOk(refused(change({ confVer: 1, version: 1 }, add)));
 });
 
-t.test('a replica that learns of its own removal serves no more, and keeps what it has until it is destroyed', async (t) => {
-  const driver = new MachineDriver(new MemoryEngine());
-  await driver.entry(write([set('a', '1')], { sessionId: 5, sequence: 1 }));
-  const remove = change({ confVer: 1, version: 1 }, [{ type: ConfChangeType.RemoveNode, replicaId: 11 }]);
-  t.match(await driver.confChange(remove, confState([12, 13])), { kind: 'changed' });
-  t.equal(driver.machine.phase, 'leaving');
-  t.match(await recordOf(driver.engine, 1), { state: ReplicaState.NORMAL, replicaId: 11 });
-  t.not(await driver.get('a'), null, 'it may have to vote, and what it has is what it votes for');
-  driver.machine.markRemoved();
-  t.equal(driver.machine.phase, 'removed');
-  t.same(await driver.entry(write([set('b', '2')])), [{ kind: 'removed' }]);
-});
+t.test(
+  'a replica that learns of its own removal serves no more, and keeps what it has until it is destroyed',
+  async (t) => {
+    const driver = new MachineDriver(new MemoryEngine());
+    await driver.entry(write([set('a', '1')], { sessionId: 5, sequence: 1 }));
+    const remove = change({ confVer: 1, version: 1 }, [{ type: ConfChangeType.RemoveNode, replicaId: 11 }]);
+    t.match(await driver.confChange(remove, confState([12, 13])), { kind: 'changed' });
+    t.equal(driver.machine.phase, 'leaving');
+    t.match(await recordOf(driver.engine, 1), { state: ReplicaState.NORMAL, replicaId: 11 });
+    t.not(await driver.get('a'), null, 'it may have to vote, and what it has is what it votes for');
+    driver.machine.markRemoved();
+    t.equal(driver.machine.phase, 'removed');
+    t.same(await driver.entry(write([set('b', '2')])), [{ kind: 'removed' }]);
+  },
+);
