@@ -24,6 +24,8 @@ export interface HostContext {
   readonly counters: Counters;
   readonly deferred: Deferred;
   readonly leaseClock: HostLeaseClock;
+  /** The runtime's, one function for the cores of all groups. */
+  readonly random: () => number;
   /** The ticker's count; all deadlines of the host are in it. */
   tick: number;
   /** How long the oldest write that is not on disk has waited, as of this tick, milliseconds; 0: nothing waits. */

@@ -7,7 +7,7 @@ import type { GroupSpec } from './host.js';
  * group, so its replica promised nothing in this life of the host.
  */
 export function coreConfig(host: HostContext, spec: GroupSpec, isNew: boolean): RaftConfig {
-  const { options, runtime, leaseClock } = host;
+  const { options, random, leaseClock } = host;
   return {
     id: spec.replicaId,
     electionTick: options.electionTicks,
@@ -31,7 +31,7 @@ export function coreConfig(host: HostContext, spec: GroupSpec, isNew: boolean): 
     ...(isNew ? { promisedAtMs: leaseClock.startedMs } : {}),
     // A new group's first leader is placement's choice: the other replicas give it an election timeout's start.
     electionPriority: spec.bootstrap !== undefined && spec.campaign !== true ? 1 : 0,
-    random: () => runtime.random(),
+    random,
     logger: null,
     sendPolicy: options.sendPolicy,
   };

@@ -279,6 +279,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
       counters: new Counters(),
       deferred: new Deferred(runtime),
       leaseClock: new HostLeaseClock(runtime, options),
+      random: () => runtime.random(),
       tick: 0,
       syncAgeMs: 0,
       diskStalled: false,

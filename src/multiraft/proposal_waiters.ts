@@ -17,6 +17,9 @@ export interface ProposedEntry {
   older: ProposedEntry | null;
 }
 
+/** What all groups without proposals share: a map for each of ten thousand would be heap for nothing. Never written. */
+const noEntries = new Map<number, ProposedEntry>();
+
 /**
  * The entries of one group whose fate is awaited, by index.
  *
@@ -25,7 +28,7 @@ export interface ProposedEntry {
  * holds it could still be elected), it is lost once an entry of another term was applied at its index.
  */
 export class ProposalWaiters {
-  private readonly byIndex = new Map<number, ProposedEntry>();
+  private byIndex = noEntries;
   /** Earliest deadline of any entry; 0: none. */
   private earliestDeadlineTick = 0;
 
@@ -35,6 +38,7 @@ export class ProposalWaiters {
 
   add(entry: ProposedEntry): void {
     entry.older = this.byIndex.get(entry.index) ?? null;
+    if (this.byIndex === noEntries) this.byIndex = new Map();
     this.byIndex.set(entry.index, entry);
   }
 

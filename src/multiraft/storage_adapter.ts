@@ -23,7 +23,7 @@ export class StorageAdapter implements RaftStorage {
   private readonly log: GroupLog;
   private readonly owner: StorageOwner;
   private readonly initial: { hardState: HardState | null; confState: ConfState };
-  private readonly loading = new Set<number>();
+  private loading: Set<number> | null = null;
 
   /** applied raises the commit index: it is not synced with every advance, and what is applied was committed. */
   constructor(log: GroupLog, owner: StorageOwner, applied: number, confState: ConfState) {
@@ -61,11 +61,12 @@ export class StorageAdapter implements RaftStorage {
   }
 
   private load(lo: number, hi: number, maxBytes: number): void {
+    this.loading ??= new Set();
     if (this.loading.has(lo) || this.loading.size >= groupLogLoadsMax) return;
     this.loading.add(lo);
     this.log.load(lo, hi, maxBytes).then(
       () => {
-        this.loading.delete(lo);
+        this.loading?.delete(lo);
         this.owner.entriesLoaded();
       },
       (error: unknown) => this.loadFailed(lo, error),
@@ -73,7 +74,7 @@ export class StorageAdapter implements RaftStorage {
   }
 
   private loadFailed(lo: number, error: unknown): void {
-    this.loading.delete(lo);
+    this.loading?.delete(lo);
     const code = error instanceof RaftLogError ? error.code : null;
     // Compacted or replaced while they were being read: the core asks again and is told so.
     if (code === 'entriesGone') this.owner.entriesLoaded();
