@@ -18,30 +18,53 @@ export interface MetricsParts {
   readonly transport: Transport;
 }
 
+/** Adds a metric whose value is read when it is asked for. */
+type AddMetric = (name: string, help: string, read: () => number) => void;
+
+interface Meter {
+  readonly counter: AddMetric;
+  readonly gauge: AddMetric;
+}
+
 export function storeMetrics({ store, raftLog, transport }: MetricsParts): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const counter = (name: string, help: string, read: () => number): void => {
-    new Counter({
-      name: `skerry_${name}`,
-      help,
-      registers: [registry],
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
+  const meter = meterOf(registry);
+  hostMetrics(meter, store);
+  logMetrics(meter, raftLog);
+  serviceMetrics(meter, store);
+  eventLoopLag(registry);
+  peerCounters(registry, transport);
+  return registry;
+}
+
+function meterOf(registry: Registry): Meter {
+  return {
+    counter: (name, help, read) => {
+      new Counter({
+        name: `skerry_${name}`,
+        help,
+        registers: [registry],
+        collect() {
+          this.reset();
+          this.inc(read());
+        },
+      });
+    },
+    gauge: (name, help, read) => {
+      new Gauge({
+        name: `skerry_${name}`,
+        help,
+        registers: [registry],
+        collect() {
+          this.set(read());
+        },
+      });
+    },
   };
-  const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
-      name: `skerry_${name}`,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(read());
-      },
-    });
-  };
+}
+
+function hostMetrics({ counter, gauge }: Meter, store: Store): void {
   const host = (): ReturnType<Store['multi']['stats']> => store.multi.stats();
   gauge('groups', 'Raft groups with a replica here.', () => host().groups);
   gauge('leaders', 'Raft groups led here.', () => host().leaders);
@@ -81,6 +104,9 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
   counter('disk_stall_handovers_total', 'Leaderships offered because of a stalled disk.', () => host().handovers);
   counter('beats_sent_total', 'Store heartbeats sent.', () => host().beatsSent);
   counter('log_compactions_total', 'Raft log compactions.', () => host().compactions);
+}
+
+function logMetrics({ counter, gauge }: Meter, raftLog: RaftLog): void {
   const log = (): ReturnType<RaftLog['stats']> => raftLog.stats();
   counter('raftlog_syncs_total', 'Syncs of the Raft log.', () => log().syncs);
   counter('raftlog_batches_total', 'Batches written to the Raft log.', () => log().batches);
@@ -89,6 +115,9 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
   gauge('raftlog_disk_bytes', 'Bytes of the Raft log on disk.', () => log().diskBytes);
   gauge('raftlog_sync_p50_seconds', 'Median of recent syncs of the Raft log.', () => log().syncMsP50 / 1_000);
   gauge('raftlog_sync_p99_seconds', '99th percentile of recent syncs of the Raft log.', () => log().syncMsP99 / 1_000);
+}
+
+function serviceMetrics({ counter, gauge }: Meter, store: Store): void {
   const kv = store.kv.counters;
   counter('writes_total', 'Writes taken in.', () => kv.writes);
   counter('reads_total', 'Reads by key taken in.', () => kv.reads);
@@ -106,9 +135,6 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
   );
   gauge('disk_full', '1 while writes are refused because the disk is nearly full.', () => (store.kv.diskFull ? 1 : 0));
   gauge('placement_session_up', '1 while a session with placement is open.', () => (store.session.connected ? 1 : 0));
-  eventLoopLag(registry);
-  peerCounters(registry, transport);
-  return registry;
 }
 
 function eventLoopLag(registry: Registry): void {

@@ -2,6 +2,7 @@ import t from 'tap';
 import { frameBytesMax } from '../../src/base/limits.js';
 import { outboxMessagesMax } from '../../src/transport/limits.js';
 import { Outbox } from '../../src/transport/outbox.js';
+import { BeatSleep } from '../../src/wire/beat_codec.js';
 import { decodeEnvelope, type Envelope } from '../../src/wire/index.js';
 import { appendMessage } from './support.js';
 
@@ -11,7 +12,7 @@ function take(outbox: Outbox): Envelope {
   return decodeEnvelope(frame);
 }
 
-const row = { groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6, sleep: 0 };
+const row = { groupId: 1, from: 2, to: 3, term: 4, commit: 5, context: 6, sleep: BeatSleep.none };
 
 t.test('an empty outbox has no frame', (t) => {
   t.equal(new Outbox().takeFrame(), null);
