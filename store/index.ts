@@ -37,7 +37,7 @@
  * store.ts wires all of this together without a process, so that the simulator can run it; store_server.ts adds directories, sockets
  * and RocksDB; main.ts adds flags and signals.
  *
- * Missing: leases and bounded staleness of stale reads; merging shards; removing old tombstones; replies
+ * Missing: a bound on the staleness of stale reads; merging shards; removing old tombstones; replies
  * of very large batch reads are built in memory before their size is known.
  */
 export { Store } from './store.js';

@@ -46,8 +46,7 @@
  * What comes in: inbound.ts. The wiring: multiraft.ts. Names and reasons of all limits: limits.ts.
  *
  * Missing, and known: peer.ts does too much for one file; groups with a replica on a lost host stay awake until it is back or replaced; a failed transfer leaves its leader
- * without a lease for the rest of its term; a host whose disk is behind drops appends, it does not tell their leaders to slow
- * down; snapshots are not resumed after a broken connection but sent anew.
+ * without a lease for the rest of its term; a host whose disk is behind drops appends, it does not tell their leaders to slow down.
  */
 export * from './host.js';
 export { createMultiRaft, type MultiRaftConfig } from './multiraft.js';
