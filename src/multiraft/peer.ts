@@ -55,6 +55,9 @@ export interface PeerParts {
   nextReadContext(): number;
 }
 
+/** An election timeout that does not come: decades of ticks, in a small integer. */
+const neverTicks = 2 ** 30 - 1;
+
 /**
  * One group's running replica: the core with its mailbox in front and its waiters behind.
  *
@@ -369,7 +372,7 @@ export class Peer implements Group, StorageOwner {
 
   /** No election of its own for now; called with every tick of a disk that does not sync. */
   holdElection(): void {
-    if (!this.isLeader()) this.core.overrideElectionTimeout(Number.MAX_SAFE_INTEGER);
+    if (!this.isLeader()) this.core.overrideElectionTimeout(neverTicks);
   }
 
   /** Campaigns again when no leader is heard for this many ticks. */
