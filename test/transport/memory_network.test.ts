@@ -1,4 +1,5 @@
 import t from 'tap';
+import { handshakeTimeoutMs, snapshotParkedMs } from '../../src/transport/limits.js';
 import { calmLink, type LinkPolicy } from '../../src/transport/memory_network.js';
 import { appendMessage, ListSink, ListSource } from './support.js';
 import { World, type Member } from './world.js';
@@ -155,7 +156,7 @@ t.test('a restarted process is told apart by its incarnation', async (t) => {
   t.same(a.heard.events.at(-1), { type: 'peerUp', hostId: 2, incarnation: 6 });
 });
 
-t.test('snapshots go both ways, and one that is cut off aborts its sink once', async (t) => {
+t.test('snapshots go both ways, and one that is cut off for too long aborts its sink once', async (t) => {
   const world = new World(9);
   const a = await world.start(1);
   const b = await world.start(2);
@@ -181,7 +182,10 @@ t.test('snapshots go both ways, and one that is cut off aborts its sink once', a
     const failure = from.transport.sendSnapshot(hostId, endless).catch((error: unknown) => error);
     await world.run(20);
     t.ok(broken.chunks.length > 0, 'it was on its way');
-    world.network.disconnect(1, 2);
+    world.network.partition(1, 2);
+    // Longer than either side waits for the other to go on.
+    await world.run(snapshotParkedMs + handshakeTimeoutMs + 10_000);
+    world.network.healAll();
     await world.run(2_000);
     t.match(await failure, { name: 'SnapshotError', code: 'broken' });
     t.equal(broken.outcome, 'aborted');
