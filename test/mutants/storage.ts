@@ -99,7 +99,7 @@ const snapshotFaults: readonly Mutant[] = [
   mutant(
     'snapshot-takes-the-log-back',
     'INV-7, Raft §7',
-    'replication',
+    'restart',
     'roles/follower',
     '  if (snapshot.index <= log.commit) return false;\n',
     '',

@@ -47,3 +47,14 @@ void t.test('a full window takes nothing', (t) => {
   t.throws(() => window.add(2, 0), /full window/);
   t.end();
 });
+
+void t.test('an acknowledgement frees what it covers, and not the append behind it', (t) => {
+  const window = new Inflights(4, 100);
+  for (const index of [10, 11, 12]) window.add(index, 10);
+  window.freeTo(10);
+  t.equal(window.count, 2);
+  t.equal(window.bytes, 20);
+  window.freeTo(10);
+  t.equal(window.count, 2);
+  t.end();
+});

@@ -311,3 +311,27 @@ void t.test('a read that was asked before a restart has no answer after it, not 
   t.strictSame(peer.readStates, []);
   t.end();
 });
+
+void t.test(
+  'a log that begins behind a snapshot has everything before it committed, without a hard state, too',
+  (t) => {
+    const storage = new MemoryRaftStorage(voters(1, 2, 3), 5, 2);
+    const node = new RawNode(testConfig(1, { applied: 5 }), storage);
+    t.equal(node.commit, 5);
+    t.equal(node.applied, 5);
+    t.notOk(node.hasReady(), 'nothing of it is handed out again');
+    t.end();
+  },
+);
+
+void t.test('a snapshot from before the start of a compacted log changes nothing (Raft §7)', (t) => {
+  const storage = new MemoryRaftStorage(voters(1, 2, 3), 5, 2);
+  storage.hardState = { term: 2, vote: 2, commit: 5 };
+  const node = new RawNode(testConfig(1, { applied: 5 }), storage);
+  const snapshot = { index: 3, term: 1, confState: voters(1, 2, 3) };
+  node.step(message(MsgType.MsgSnap, 2, 1, { term: 2, snapshot }));
+  t.equal(node.commit, 5);
+  t.equal(node.lastIndex, 5);
+  t.equal(node.ready().snapshot, null);
+  t.end();
+});
