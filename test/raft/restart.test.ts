@@ -316,7 +316,7 @@ void t.test(
   'a log that begins behind a snapshot has everything before it committed, without a hard state, too',
   (t) => {
     const storage = new MemoryRaftStorage(voters(1, 2, 3), 5, 2);
-    const node = new RawNode(testConfig(1, { applied: 5 }), storage);
+    const node = new RawNode(testConfig(1), storage);
     t.equal(node.commit, 5);
     t.equal(node.applied, 5);
     t.notOk(node.hasReady(), 'nothing of it is handed out again');
