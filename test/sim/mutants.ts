@@ -76,14 +76,6 @@ export const simMutants: readonly SimMutant[] = [
     replace: '',
     about: 'nobody learns that a member of a shard was destroyed on an old view of its configuration',
   },
-  {
-    name: 'believe-in-a-silent-leader',
-    area: 'membership',
-    file: 'src/multiraft/peer.js',
-    find: 'if (this.core.isDeaf())',
-    replace: 'if (this.core.leaderId < 0)',
-    about: 'a learner that was removed while nobody could tell it stays for ever',
-  },
 ];
 
 export function findMutant(name: string): SimMutant | undefined {
