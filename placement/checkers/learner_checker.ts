@@ -18,9 +18,7 @@ export const checkLearners: Checker = (view, shard, loads): CheckResult => {
   const learners = shard.replicas.filter((r) => r.role === ReplicaRole.LEARNER);
   const damaged = learners.find(
     (r) =>
-      wanted.includes(r.storeId) &&
-      view.isQuarantined(r.replicaId) &&
-      loads.get(r.storeId)?.acceptsReplicas === true,
+      wanted.includes(r.storeId) && view.isQuarantined(r.replicaId) && loads.get(r.storeId)?.acceptsReplicas === true,
   );
   if (damaged !== undefined) {
     const reason = `the learner on store ${damaged.storeId} lost data`;

@@ -216,7 +216,16 @@ t.test('a store session of a stranger is refused', async (t) => {
   const foreign = new Promise<WatchOrSession>((resolve) => {
     const stream = member.placement.storeSession();
     stream.on('data', resolve);
-    stream.write({ clusterId, storeId: 77, store: undefined, shards: [], noLongerLed: [], results: [], held: [], checksums: [] });
+    stream.write({
+      clusterId,
+      storeId: 77,
+      store: undefined,
+      shards: [],
+      noLongerLed: [],
+      results: [],
+      held: [],
+      checksums: [],
+    });
   });
   t.equal(reasonOf((await foreign).error), 'storeNotFound');
   t.equal(stores[0]?.ended, false, 'others go on');

@@ -198,7 +198,9 @@ t.test('messages without packed fields are byte for byte those of the generated 
 
 t.test('columns and lists that come unpacked are read too', (t) => {
   const unpacked = Buffer.from([...[(3 << 3) | 2, 14, (3 << 3) | 2, 12], ...[8, 5, 16, 1, 24, 2, 32, 3, 40, 4, 48, 0]]);
-  t.same(decodeEnvelope(unpacked).beat?.heartbeats, [{ groupId: 5, from: 1, to: 2, term: 3, commit: 4, context: 0, sleep: 0 }]);
+  t.same(decodeEnvelope(unpacked).beat?.heartbeats, [
+    { groupId: 5, from: 1, to: 2, term: 3, commit: 4, context: 0, sleep: 0 },
+  ]);
   t.end();
 });
 
@@ -206,7 +208,15 @@ t.test('columns of different lengths are malformed', (t) => {
   const bad = gen.Envelope.encode(
     gen.Envelope.create({
       beat: {
-        heartbeats: { shardIds: [1, 2], from: [1, 2], to: [1], terms: [1, 2], commits: [1, 2], contexts: [0, 0], sleeps: [] },
+        heartbeats: {
+          shardIds: [1, 2],
+          from: [1, 2],
+          to: [1],
+          terms: [1, 2],
+          commits: [1, 2],
+          contexts: [0, 0],
+          sleeps: [],
+        },
       },
     }),
   ).finish();
