@@ -35,9 +35,24 @@ const phases = [
   { name: 'real processes', files: files.filter(isCluster), jobs: 1 },
 ].filter((phase) => phase.files.length > 0);
 
+/** Longest diagnostic that is repeated for one failure, in lines. */
+const diagnosticLinesMax = 40;
+
+/** Every failed line of a TAP text with its diagnostic: the terse reporter loses those of files that crash. */
+function failures(text) {
+  const lines = text.split('\n');
+  return lines.flatMap((line, at) => {
+    if (!/^\s*not ok\b/.test(line)) return [];
+    const end = lines.findIndex((later, index) => index > at && later.trim() === '...');
+    const hasDiagnostic = lines[at + 1]?.trim() === '---' && end > at;
+    return [line, ...(hasDiagnostic ? lines.slice(at + 1, Math.min(end, at + diagnosticLinesMax) + 1) : [])];
+  });
+}
+
 const totals = { pass: 0, fail: 0, skip: 0 };
 let crashed = 0;
 const skips = [];
+const failed = [];
 for (const phase of phases) {
   console.log(`\n== ${phase.name}: ${phase.files.length} files`);
   const directory = mkdtempSync(join(tmpdir(), 'skerry-tap-'));
@@ -52,11 +67,17 @@ for (const phase of phases) {
   const summary = /^# \{ total: \d+.*\}$/m.exec(text)?.[0] ?? '';
   for (const key of Object.keys(totals)) totals[key] += Number(new RegExp(`${key}: (\\d+)`).exec(summary)?.[1] ?? 0);
   for (const line of text.matchAll(/# SKIP\b.*$/gm)) skips.push(line[0]);
+  failed.push(...failures(text));
   // tap failed without a failed assertion (a crash, a time-out, no summary): that is a failure too.
-  if (summary === '' || (result.status !== 0 && !summary.includes('fail:'))) crashed++;
+  if (summary === '' || (result.status !== 0 && !summary.includes('fail:'))) {
+    crashed++;
+    failed.push(`tap itself ended with status ${result.status}, signal ${result.signal}, summary "${summary}"`);
+    failed.push(...text.split('\n').slice(-diagnosticLinesMax));
+  }
 }
 
 for (const skip of skips) console.log(`SKIPPED: ${skip.replace('# SKIP', '').trim()}`);
-const failed = totals.fail + crashed;
-console.log(`${totals.pass} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+if (failed.length > 0) console.log(`\n== failures\n${failed.join('\n')}\n`);
+const failedCount = totals.fail + crashed;
+console.log(`${totals.pass} passed, ${failedCount} failed`);
+process.exit(failedCount === 0 ? 0 : 1);
