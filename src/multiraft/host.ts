@@ -83,7 +83,7 @@ export interface Group {
   readIndex(done: (failure: ReadFailure | null) => void): void;
   transferLeader(toReplicaId: number): void;
   /**
-   * On the leader: whether an entry behind the last membership change is committed. A majority of the new configuration then has
+   * On the leader: whether an entry appended after the last membership change was applied is committed. A majority of the new configuration then has
    * the change's commitment on disk, beside that entry, so that no crash can make them need the votes of those who left.
    * False also proposes such an entry, if none is on its way.
    */

@@ -91,8 +91,8 @@ export class Peer implements Group, StorageOwner {
   stopped = false;
   /** Its own removal was applied. */
   removed = false;
-  /** Of the last membership change applied since the start; 0: none. */
-  private confIndex = 0;
+  /** The last index when the last membership change since the start was applied; 0: none. */
+  private changeMark = 0;
   /** In the current apply pass. */
   inPass = false;
   /** MsgStorageApplys handed out and not evaluated. */
@@ -189,10 +189,11 @@ export class Peer implements Group, StorageOwner {
   }
 
   membershipSettled(): boolean {
-    if (this.core.commit > this.confIndex) return true;
-    if (this.core.lastIndex > this.confIndex) return false;
-    this.core.propose(emptyBuffer);
-    this.markDirty();
+    if (this.core.commit > this.changeMark) return true;
+    if (this.isOpen() && this.core.lastIndex <= this.changeMark) {
+      this.core.propose(emptyBuffer);
+      this.use();
+    }
     return false;
   }
 
@@ -595,7 +596,8 @@ export class Peer implements Group, StorageOwner {
       return { refused: true, result: this.stateMachine.applyConfChange(index, term, null, this.confState, pass) };
     }
     this.confState = this.core.applyConfChange(change);
-    this.confIndex = index;
+    // Entries sent earlier may commit without telling anybody that the change did.
+    this.changeMark = this.core.lastIndex;
     this.core.voidLease();
     const result = this.stateMachine.applyConfChange(index, term, change, this.confState, pass);
     this.removed = !isMember(this.confState, this.replicaId);

@@ -191,3 +191,49 @@ t.test('an uninitialized peer is replaced by the bootstrap of its group, its pro
   t.equal(cluster.group(3, 1).status().applied, cluster.leaderGroup(1).status().applied);
   await cluster.close();
 });
+
+t.test('a change is settled only by an entry appended after it was applied', async (t) => {
+  const cluster = await Cluster.start();
+  await cluster.addGroup(1, [1, 2, 3], 1);
+  await cluster.waitForLeader(1);
+  await cluster.waitForCaughtUp(1);
+  const group = cluster.leaderGroup(1);
+  t.ok(group.membershipSettled(), 'nothing changed yet');
+  const removed = proposeChange(cluster, 1, change([[RemoveNode, 13]], {}));
+  const { lastIndex, commit } = group.status();
+  await cluster.clock.until(() => group.status().lastIndex > lastIndex, 'the change is appended');
+  t.equal(group.status().commit, commit, 'and not committed');
+  // Sent without a word about the commitment of the change, and may commit with it.
+  const behind = cluster.set(group, 'a', '1');
+  t.match(await cluster.clock.resolve(removed), { status: 'applied' });
+  t.match(await cluster.clock.resolve(behind), { status: 'applied' });
+  t.notOk(group.membershipSettled(), 'not by the entry that was on its way already');
+  await cluster.clock.until(() => group.membershipSettled(), 'settled');
+  await cluster.close();
+});
+
+t.test(
+  'asking whether a change is settled wakes a leader that sleeps, and does nothing to one that stopped',
+  async (t) => {
+    const cluster = await Cluster.start({ options: { hibernateAfterTicks: 20 } });
+    await cluster.addGroup(1, [1, 2, 3], 1);
+    await cluster.waitForLeader(1);
+    await cluster.waitForCaughtUp(1);
+    const group = cluster.leaderGroup(1);
+    t.match(await cluster.clock.resolve(proposeChange(cluster, 1, change([[RemoveNode, 13]], {}))), {
+      status: 'applied',
+    });
+    await cluster.clock.until(() => group.status().hibernates, 'it sleeps');
+    t.notOk(group.membershipSettled());
+    t.notOk(group.status().hibernates, 'the entry that it proposes needs ticks');
+    await cluster.clock.until(() => group.membershipSettled(), 'settled');
+    t.match(await cluster.clock.resolve(proposeChange(cluster, 1, change([[RemoveNode, 12]], {}))), {
+      status: 'applied',
+    });
+    const before = group.status().lastIndex;
+    await cluster.clock.resolve(cluster.host(1).multiRaft.removeGroup(1));
+    t.notOk(group.membershipSettled());
+    t.equal(group.status().lastIndex, before, 'it proposes nothing any more');
+    await cluster.close();
+  },
+);
