@@ -145,6 +145,8 @@ export class ShardReports {
       progress: this.progressOf(status),
       approximateBytes: size?.bytes ?? 0,
       approximateKeys: size?.keys ?? 0,
+      readsPerS: 0,
+      writesPerS: 0,
     };
   }
 

@@ -146,5 +146,7 @@ function addShard(state: ClusterState, view: ClusterView, shardId: number, spec:
     })),
     approximateBytes: 0,
     approximateKeys: 0,
+    readsPerS: 0,
+    writesPerS: 0,
   });
 }

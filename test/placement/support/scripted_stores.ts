@@ -205,6 +205,15 @@ export class ScriptedStore {
       pending: false,
       matchIndex: 9,
     }));
-    return { shard, leaderReplicaId: own.replicaId, term, progress, approximateBytes: 100, approximateKeys: 10 };
+    return {
+      shard,
+      leaderReplicaId: own.replicaId,
+      term,
+      progress,
+      approximateBytes: 100,
+      approximateKeys: 10,
+      readsPerS: 0,
+      writesPerS: 0,
+    };
   }
 }

@@ -278,6 +278,8 @@ export class SimCluster {
       })),
       approximateBytes: 0,
       approximateKeys: 0,
+      readsPerS: 0,
+      writesPerS: 0,
     });
     this.planner.shardChanged(sim.shard.shardId);
   }

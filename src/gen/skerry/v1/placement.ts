@@ -115,6 +115,9 @@ export interface ShardReport {
   progress: ReplicaProgress[];
   approximateBytes: number;
   approximateKeys: number;
+  /** Operations per second, averaged by the store over some seconds; 0: none, or not known yet. */
+  readsPerS: number;
+  writesPerS: number;
 }
 
 /** CommandResult answers a StoreCommand that could not be carried out, or one that asks for an answer. */
@@ -1149,7 +1152,16 @@ export const ReplicaProgress: MessageFns<ReplicaProgress> = {
 };
 
 function createBaseShardReport(): ShardReport {
-  return { shard: undefined, leaderReplicaId: 0, term: 0, progress: [], approximateBytes: 0, approximateKeys: 0 };
+  return {
+    shard: undefined,
+    leaderReplicaId: 0,
+    term: 0,
+    progress: [],
+    approximateBytes: 0,
+    approximateKeys: 0,
+    readsPerS: 0,
+    writesPerS: 0,
+  };
 }
 
 export const ShardReport: MessageFns<ShardReport> = {
@@ -1171,6 +1183,12 @@ export const ShardReport: MessageFns<ShardReport> = {
     }
     if (message.approximateKeys !== 0) {
       writer.uint32(48).uint64(message.approximateKeys);
+    }
+    if (message.readsPerS !== 0) {
+      writer.uint32(57).double(message.readsPerS);
+    }
+    if (message.writesPerS !== 0) {
+      writer.uint32(65).double(message.writesPerS);
     }
     return writer;
   },
@@ -1236,6 +1254,22 @@ export const ShardReport: MessageFns<ShardReport> = {
             message.approximateKeys = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.readsPerS = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.writesPerS = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1259,6 +1293,8 @@ export const ShardReport: MessageFns<ShardReport> = {
     message.progress = object.progress?.map((e) => ReplicaProgress.fromPartial(e)) || [];
     message.approximateBytes = object.approximateBytes ?? 0;
     message.approximateKeys = object.approximateKeys ?? 0;
+    message.readsPerS = object.readsPerS ?? 0;
+    message.writesPerS = object.writesPerS ?? 0;
     return message;
   },
 };
