@@ -1,10 +1,12 @@
 import type { StoreCommand } from '../src/gen/skerry/v1/placement.js';
 import type { ClusterView } from './cluster_view.js';
-import { createQuietMs, createResendMs, shardsPerCreateMax } from './limits.js';
+import { createQuietMs, createResendMs, shardsCreatingMax, shardsPerCreateMax } from './limits.js';
 import type { KeyspaceRecord, ShardRecord } from './state/records.js';
 
 interface Creation {
-  /** Shards that no leader has reported yet. */
+  /** Shards that no store was told of yet. */
+  readonly unnamed: Set<number>;
+  /** Shards that stores were told to make, and that no leader has reported yet. */
   readonly waiting: Set<number>;
   /** When its shards were last named to the stores, or a leader came forth. */
   progressAtMs: number;
@@ -20,8 +22,10 @@ export interface KeyspaceProgressOptions {
 }
 
 /**
- * Follows keyspaces in phase creating: tells the stores which shards to make, once, when a store comes back, and again
- * when nothing moves; and notices when every shard has a leader.
+ * Follows keyspaces in phase creating: tells the stores which shards to make, so many at a time that their elections are no
+ * storm; tells them again when a store comes back, or when nothing moves; and notices when every shard has a leader.
+ *
+ *   unnamed ──room among those that wait──▶ waiting ──a leader reports──▶ done
  */
 export class KeyspaceProgress {
   private readonly creations = new Map<number, Creation>();
@@ -39,23 +43,22 @@ export class KeyspaceProgress {
     }
     if (this.creations.has(keyspace.keyspaceId)) return;
     const { view } = this.options;
-    const waiting = new Set<number>();
-    const shards: ShardRecord[] = [];
+    const unnamed = new Set<number>();
     for (const shard of view.state.shardsIn(keyspace.keyspaceId, none, none)) {
-      if (view.leaderOf(shard.shardId) !== undefined) continue;
-      waiting.add(shard.shardId);
-      shards.push(shard);
+      if (view.leaderOf(shard.shardId) === undefined) unnamed.add(shard.shardId);
     }
-    this.creations.set(keyspace.keyspaceId, { waiting, progressAtMs: view.nowMs, movedAtMs: view.nowMs });
-    this.announce(shards, null);
+    const creation = { unnamed, waiting: new Set<number>(), progressAtMs: view.nowMs, movedAtMs: view.nowMs };
+    this.creations.set(keyspace.keyspaceId, creation);
+    this.nameMore(creation);
     this.completeIfDone(keyspace.keyspaceId);
   }
 
   leaderReported(shardId: number): void {
     for (const [keyspaceId, creation] of this.creations) {
-      if (!creation.waiting.delete(shardId)) continue;
+      if (!creation.waiting.delete(shardId) && !creation.unnamed.delete(shardId)) continue;
       creation.progressAtMs = this.options.view.nowMs;
       creation.movedAtMs = this.options.view.nowMs;
+      this.nameMore(creation);
       this.completeIfDone(keyspaceId);
     }
   }
@@ -63,8 +66,9 @@ export class KeyspaceProgress {
   /** The store may have missed what was said before; it names what it holds, and gets the rest. */
   storeReturned(storeId: number, held: ReadonlySet<number>): void {
     const { state } = this.options.view;
-    for (const keyspaceId of this.creations.keys()) {
-      const shards = [...state.shardsIn(keyspaceId, none, none)].filter((shard) => !held.has(shard.shardId));
+    for (const [keyspaceId, { unnamed }] of this.creations) {
+      const missing = (id: number): boolean => !held.has(id) && !unnamed.has(id);
+      const shards = [...state.shardsIn(keyspaceId, none, none)].filter((shard) => missing(shard.shardId));
       this.announce(shards, storeId);
     }
   }
@@ -81,14 +85,32 @@ export class KeyspaceProgress {
     for (const [keyspaceId, creation] of this.creations) {
       if (view.nowMs - creation.progressAtMs < createResendMs) continue;
       creation.progressAtMs = view.nowMs;
-      const shards = [...creation.waiting].flatMap((id) => view.state.shard(id) ?? []);
-      this.announce(shards, null);
+      this.announce(this.recordsOf(creation.waiting), null);
       this.completeIfDone(keyspaceId);
     }
   }
 
   private completeIfDone(keyspaceId: number): void {
-    if (this.creations.get(keyspaceId)?.waiting.size === 0) this.options.complete(keyspaceId);
+    const creation = this.creations.get(keyspaceId);
+    if (creation?.waiting.size === 0 && creation.unnamed.size === 0) this.options.complete(keyspaceId);
+  }
+
+  /** Names the next shards once there is room for a command of them, or for all that are left. */
+  private nameMore({ unnamed, waiting }: Creation): void {
+    const room = shardsCreatingMax - waiting.size;
+    if (unnamed.size === 0 || room < Math.min(shardsPerCreateMax, unnamed.size)) return;
+    const named: number[] = [];
+    for (const shardId of unnamed) {
+      if (named.length === room) break;
+      unnamed.delete(shardId);
+      waiting.add(shardId);
+      named.push(shardId);
+    }
+    this.announce(this.recordsOf(named), null);
+  }
+
+  private recordsOf(shardIds: Iterable<number>): ShardRecord[] {
+    return [...shardIds].flatMap((id) => this.options.view.state.shard(id) ?? []);
   }
 
   private announce(shards: readonly ShardRecord[], onlyStoreId: number | null): void {

@@ -52,7 +52,12 @@ export const sessionBacklogMax = 16_384;
 /** Commands of one frame to a store. */
 export const commandsPerFrameMax = 256;
 /** Shards of one CreateShards command. */
-export const shardsPerCreateMax = 256;
+export const shardsPerCreateMax = 128;
+/**
+ * Shards of one keyspace that are being created at a time: named to their stores, and without a leader so far. More of them
+ * elect at once than busy stores get through within an election timeout, and then all elect again.
+ */
+export const shardsCreatingMax: number = 512;
 /** Shards whose creation is still unconfirmed are named to their stores again after this time. */
 export const createResendMs = 2_000;
 /** Balance rests while shards are being created, until nothing came of it for this long. */
@@ -96,6 +101,17 @@ export const scrubBytesPerSecondDefault = 32 * 1024 * 1024;
 /** The least that may be configured: slower, and views of the engine stay open for days. */
 export const scrubBytesPerSecondMin = 64 * 1024;
 
+/** The metadata table is kept in memory, whole, on every member: what is larger belongs into a keyspace. */
+export const metadataKeyBytesMax = 512;
+export const metadataValueBytesMax: number = 64 * 1024;
+export const metadataEntriesMax: number = 10_000;
+/** Of all keys and values. */
+export const metadataBytesMax: number = 16 * 1024 * 1024;
+/** Entries of one page when the caller names no limit, and at most; and the bytes after which a page ends. */
+export const metadataPageDefault: number = 256;
+export const metadataPageMax = 1_024;
+export const metadataPageBytesMax: number = 1024 * 1024;
+
 /** Snapshot rows of one chunk and bytes of it. */
 export const snapshotChunkRowsMax = 4_096;
 export const snapshotChunkBytesMax = 512 * 1024;
@@ -117,9 +133,12 @@ export const splitKeysBytesMax = 16 * 1024 * 1024;
 export const engineCacheBytes = 8 * 1024 * 1024;
 export const engineWriteBufferBytes = 32 * 1024 * 1024;
 
+assert(shardsPerCreateMax <= shardsCreatingMax, 'a whole command of shards may be created at a time');
 assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several commands');
 assert(idPoolLowWater < idPoolSize && idPoolSize <= idsPerCallMax, 'the id pool is filled by one call');
 assert(routesPerPageDefault <= routesPerPageMax && shardsPerPageDefault <= shardsPerPageMax, 'pages fit');
+assert(metadataPageDefault <= metadataPageMax && metadataEntriesMax > metadataPageMax, 'pages of metadata fit');
+assert(metadataValueBytesMax <= metadataPageBytesMax && metadataPageBytesMax <= metadataBytesMax, 'values fit');
 assert(
   stepResendMs * 4 <= Math.min(stepTimeoutMsShort, stepTimeoutMsTransfer),
   'a step is sent several times before it times out',
