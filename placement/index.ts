@@ -14,7 +14,7 @@
  * Two kinds of knowledge, kept apart:
  *
  * - What the members agree on (state/): cluster id, stores, keyspaces, shard descriptors with their epochs, shard
- *   targets, the id counters. It goes through the log, is the same everywhere, and survives everything. Commands are
+ *   targets, the id counters, and the metadata table, which is for others (services/metadata_service.ts). It goes through the log, is the same everywhere, and survives everything. Commands are
  *   deterministic: the ids that they make come from the state's own counters.
  * - What the leader observes (cluster_view.ts): heartbeats, who leads which shard, how far replicas are, which operators run.
  *   It is not replicated. A new leader starts with the leaders that it mirrored from its predecessor (leader_mirror.ts)

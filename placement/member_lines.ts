@@ -24,7 +24,12 @@ export class MemberLines {
     this.dial = dial;
   }
 
-  /** Passes a request on. Rejects with RpcError when the member cannot be reached in time. */
+  /** Null once the member can be called; else why nothing was sent to it. */
+  connected(memberId: number, timeoutMs: number): Promise<string | null> {
+    return this.channel(memberId).connected(timeoutMs);
+  }
+
+  /** Passes a request on. Rejects with RpcError when no answer came in time: it may have been carried out. */
   unary<Q, A>(memberId: number, method: RpcMethod<Q, A>, request: Q, timeoutMs: number): Promise<A> {
     return this.channel(memberId).unary(method, request, { timeoutMs, headers: marked });
   }

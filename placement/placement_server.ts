@@ -7,6 +7,7 @@ import type { Runtime } from '../src/base/runtime.js';
 import type { Engine } from '../src/engine/engine.js';
 import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
 import { AdminService } from '../src/gen/skerry/v1/admin.js';
+import { MetadataService } from '../src/gen/skerry/v1/metadata.js';
 import { PlacementService } from '../src/gen/skerry/v1/placement.js';
 import { NodeDisk } from '../src/raftlog/node_disk.js';
 import { openRaftLog } from '../src/raftlog/segmented_log.js';
@@ -27,6 +28,7 @@ import { configProblems } from './placement_config.js';
 import { PlacementMember } from './placement_member.js';
 import { ScrubSchedule } from './scrub/scrub_schedule.js';
 import { adminService } from './services/admin_service.js';
+import { metadataService } from './services/metadata_service.js';
 import { placementService } from './services/placement_service.js';
 
 export interface PlacementServerOptions {
@@ -36,7 +38,7 @@ export interface PlacementServerOptions {
   readonly fatal: (error: Error) => void;
 }
 
-const serviceNames = ['skerry.v1.Placement', 'skerry.v1.Admin', raftTransportServiceName];
+const serviceNames = ['skerry.v1.Placement', 'skerry.v1.Admin', 'skerry.v1.Metadata', raftTransportServiceName];
 
 /** A placement member as a process: data directory, engine, log, transport, gRPC and metrics around a PlacementMember. */
 export class PlacementServer {
@@ -126,6 +128,7 @@ export class PlacementServer {
       services: [
         { definition: PlacementService, implementation: placementService(member) },
         { definition: AdminService, implementation: adminService(member) },
+        { definition: MetadataService, implementation: metadataService(member) },
         transport.service,
       ],
       serviceNames,

@@ -1,4 +1,5 @@
-import { placementUnavailable, serverIsBusy } from '../src/base/wire_errors.js';
+import type { TypedError } from '../src/base/wire_errors.js';
+import { placementUnavailable, serverIsBusy, undetermined } from '../src/base/wire_errors.js';
 import type { Group, ProposalOutcome } from '../src/multiraft/host.js';
 import { proposalsInFlightMax } from './limits.js';
 import { placementCommandKind } from './placement_state_machine.js';
@@ -24,7 +25,7 @@ export class Proposer {
   }
 
   /** What the command came to, or why it was refused by the state; throws WireFault when it did not get that far. */
-  async tryPropose(command: PlacementCommand): Promise<CommandOutcome> {
+  async tryPropose(command: PlacementCommand, unknownFate: TypedError | null = null): Promise<CommandOutcome> {
     if (this.inFlight >= proposalsInFlightMax) {
       throw new WireFault(serverIsBusy('placement.proposals_in_flight', busyRetryMs));
     }
@@ -33,7 +34,7 @@ export class Proposer {
       const outcome = await new Promise<ProposalOutcome>((resolve) =>
         this.group.propose(placementCommandKind, encodeCommand(command), resolve),
       );
-      return this.resultOf(outcome);
+      return this.resultOf(outcome, unknownFate);
     } finally {
       this.inFlight--;
     }
@@ -46,7 +47,14 @@ export class Proposer {
     throw new WireFault(outcome.error);
   }
 
-  private resultOf(outcome: ProposalOutcome): CommandOutcome {
+  /** As propose, for a command that must not be sent again when its fate is not known: throws Undetermined then. */
+  async proposeOnce(command: PlacementCommand): Promise<number> {
+    const outcome = await this.tryPropose(command, undetermined(0, 0));
+    if (outcome.ok) return outcome.value;
+    throw new WireFault(outcome.error);
+  }
+
+  private resultOf(outcome: ProposalOutcome, unknownFate: TypedError | null): CommandOutcome {
     switch (outcome.status) {
       case 'applied':
         return outcome.result as CommandOutcome;
@@ -54,8 +62,8 @@ export class Proposer {
         if (outcome.reason === 'busy') throw new WireFault(serverIsBusy('raft', busyRetryMs));
         throw new WireFault(placementUnavailable(this.leaderAddress()));
       case 'undetermined':
-        // Every command may be sent again: what was done already is refused or found (see PlacementCommand).
-        throw new WireFault(placementUnavailable(this.leaderAddress()));
+        // Most commands may be sent again: what was done already is refused or found (see PlacementCommand).
+        throw new WireFault(unknownFate ?? placementUnavailable(this.leaderAddress()));
     }
   }
 }

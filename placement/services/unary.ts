@@ -6,6 +6,7 @@ import {
   deadlineExceeded,
   failedPrecondition,
   placementUnavailable,
+  undetermined,
 } from '../../src/base/wire_errors.js';
 import type { LeaderWork } from '../leader_work.js';
 import { RpcError } from '../../src/rpc/channel.js';
@@ -45,11 +46,15 @@ export function local<Q extends object, A extends Reply>(
   });
 }
 
+/** Whether a call whose answer was lost on its way may be sent again; one that may not is answered by Undetermined. */
+export type Repetition = 'repeatable' | 'once';
+
 /** A call that the leader answers; any other member passes it on to it, once. */
 export function atLeader<Q extends object, A extends Reply>(
   member: PlacementMember,
   method: Method<Q, A>,
   handle: (request: Q, ctx: LeaderContext) => Promise<Answer<A>> | Answer<A>,
+  repetition: Repetition = 'repeatable',
 ): handleUnaryCall<Q, A> {
   return serve(member, method, async (request, ctx, forwarded) => {
     const known = (): boolean => member.leading !== null || (!forwarded && leadsElsewhere(member));
@@ -60,7 +65,7 @@ export function atLeader<Q extends object, A extends Reply>(
       return handle(request, { ...ctx, work });
     }
     if (forwarded || !leadsElsewhere(member)) throw new WireFault(placementUnavailable(member.leaderAddress()));
-    return forward(member, method, request, ctx);
+    return forward(member, method, request, ctx, repetition);
   });
 }
 
@@ -74,12 +79,19 @@ async function forward<Q, A extends Reply>(
   method: Method<Q, A>,
   request: Q,
   ctx: CallContext,
+  repetition: Repetition,
 ): Promise<A> {
+  const { lines } = member.options;
+  const leaderId = member.leaderId();
   const leaderAddress = member.leaderAddress();
+  if ((await lines.connected(leaderId, ctx.remainingMs())) !== null) {
+    throw new WireFault(ctx.remainingMs() > 0 ? placementUnavailable(leaderAddress) : deadlineExceeded());
+  }
   try {
-    return await member.options.lines.unary(member.leaderId(), method, request, ctx.remainingMs());
+    return await lines.unary(leaderId, method, request, ctx.remainingMs());
   } catch (error) {
     if (!(error instanceof RpcError)) throw error;
+    if (repetition === 'once') throw new WireFault(undetermined(0, 0));
     if (error.failure === 'deadline') throw new WireFault(deadlineExceeded());
     member.options.logger.debug({ err: error, leaderAddress }, 'could not pass a request on to the leader');
     throw new WireFault(placementUnavailable(leaderAddress));

@@ -13,6 +13,7 @@ import type { Shard } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { storesMax } from '../limits.js';
 import type { CommandOutcome, PlacementCommand, ShardPlan } from './commands.js';
+import { MetadataTable } from './metadata_table.js';
 import { RangeIndex } from './range_index.js';
 import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
 import { epochIsNewer, toShardRecord } from './records.js';
@@ -24,10 +25,19 @@ export interface StateChanges {
   readonly keyspaces: Set<number>;
   readonly shards: Set<number>;
   readonly targets: Set<number>;
+  /** Keys of the metadata table. */
+  readonly metadata: Set<string>;
 }
 
 function noChanges(): StateChanges {
-  return { meta: false, stores: new Set(), keyspaces: new Set(), shards: new Set(), targets: new Set() };
+  return {
+    meta: false,
+    stores: new Set(),
+    keyspaces: new Set(),
+    shards: new Set(),
+    targets: new Set(),
+    metadata: new Set(),
+  };
 }
 
 type Command<K extends PlacementCommand['kind']> = Extract<PlacementCommand, { kind: K }>;
@@ -46,7 +56,8 @@ function refuse(error: TypedError): CommandOutcome {
  * in here; that is observed anew by every leader (cluster_view.ts).
  */
 export class ClusterState {
-  private meta: MetaRecord = { clusterId: 0, nextId: 1, nextStoreId: 1, nextKeyspaceId: 1 };
+  readonly metadata = new MetadataTable();
+  private meta = firstMeta;
   private readonly storesById = new Map<number, StoreRecord>();
   private readonly storeIdByDirectory = new Map<string, number>();
   private readonly storeIdByAddress = new Map<string, number>();
@@ -169,6 +180,10 @@ export class ClusterState {
         return done(this.allocate(command.count));
       case 'setShardTarget':
         return this.setShardTarget(command);
+      case 'setMetadata':
+        return this.setMetadata(command);
+      case 'deleteMetadata':
+        return this.deleteMetadata(command);
       default:
         return unreachable(command);
     }
@@ -308,6 +323,28 @@ export class ClusterState {
     return done(shardId);
   }
 
+  private setMetadata({ key, value, ifVersion }: Command<'setMetadata'>): CommandOutcome {
+    const refusal = this.metadata.refusalOfSet(key, value, ifVersion);
+    if (refusal !== null) return refuse(refusal);
+    const version = this.nextMetadataVersion();
+    this.metadata.set({ key, value, version });
+    this.changes.metadata.add(key);
+    return done(version);
+  }
+
+  private deleteMetadata({ key, ifVersion }: Command<'deleteMetadata'>): CommandOutcome {
+    const outcome = this.metadata.delete(key, ifVersion);
+    if (!outcome.ok || outcome.value === 0) return outcome;
+    this.nextMetadataVersion();
+    this.changes.metadata.add(key);
+    return outcome;
+  }
+
+  private nextMetadataVersion(): number {
+    this.setMeta({ metadataVersion: this.meta.metadataVersion + 1 });
+    return this.meta.metadataVersion;
+  }
+
   private allocate(count: number): number {
     const first = this.meta.nextId;
     this.setMeta({ nextId: first + count });
@@ -346,7 +383,8 @@ export class ClusterState {
   // Loading: rows go in as they are and count as no change.
 
   restoreMeta(meta: MetaRecord): void {
-    this.meta = meta;
+    // Rows of earlier versions lack what came later.
+    this.meta = { ...firstMeta, ...meta };
   }
 
   restoreStore(store: StoreRecord): void {
@@ -386,5 +424,6 @@ export class ClusterState {
   }
 }
 
+const firstMeta: MetaRecord = { clusterId: 0, nextId: 1, nextStoreId: 1, nextKeyspaceId: 1, metadataVersion: 0 };
 const emptySet: ReadonlySet<number> = new Set();
 const emptyKey = Buffer.alloc(0);

@@ -1,22 +1,24 @@
-import { assert, unreachable } from '../../src/base/assert.js';
+import { assert, must, unreachable } from '../../src/base/assert.js';
 import { ReplicaRole, Shard } from '../../src/gen/skerry/v1/meta.js';
 import type { PlacementCommand, ShardPlan } from './commands.js';
 
 /**
  * Commands as they stand in the log:
  *
- *   version u8 ‖ head length u32 ‖ head (JSON) ‖ (shard length u32 ‖ shard (proto))*
+ *   version u8 ‖ head length u32 ‖ head (JSON) ‖ (part length u32 ‖ part)*
  *
- * The head is the command without its shards. A planned shard is a descriptor without ids.
+ * The head is the command without its parts: shards (proto; a planned one is a descriptor without ids), or a value.
  */
 const commandVersion = 1;
 
 export function encodeCommand(command: PlacementCommand): Buffer {
   switch (command.kind) {
     case 'addShards':
-      return frame({ ...command, shards: undefined }, command.shards.map(planToShard));
+      return frame({ ...command, shards: undefined }, command.shards.map(planToShard).map(encodeShard));
     case 'updateShards':
-      return frame({ ...command, shards: undefined }, command.shards);
+      return frame({ ...command, shards: undefined }, command.shards.map(encodeShard));
+    case 'setMetadata':
+      return frame({ ...command, value: undefined }, [command.value]);
     case 'bootstrap':
     case 'registerStore':
     case 'setStoreState':
@@ -25,6 +27,7 @@ export function encodeCommand(command: PlacementCommand): Buffer {
     case 'markKeyspaceReady':
     case 'allocateIds':
     case 'setShardTarget':
+    case 'deleteMetadata':
       return frame(command, []);
     default:
       return unreachable(command);
@@ -39,30 +42,36 @@ export function decodeCommand(bytes: Buffer): PlacementCommand {
   );
   const headLength = bytes.readUInt32LE(1);
   const head = JSON.parse(bytes.toString('utf8', 5, 5 + headLength)) as PlacementCommand;
-  const shards: Shard[] = [];
+  const parts: Buffer[] = [];
   for (let at = 5 + headLength; at < bytes.length;) {
     const length = bytes.readUInt32LE(at);
-    shards.push(Shard.decode(bytes.subarray(at + 4, at + 4 + length)));
+    parts.push(bytes.subarray(at + 4, at + 4 + length));
     at += 4 + length;
   }
-  if (head.kind === 'addShards') return { ...head, shards: shards.map(shardToPlan) };
-  if (head.kind === 'updateShards') return { ...head, shards };
+  const shards = (): Shard[] => parts.map((part) => Shard.decode(part));
+  if (head.kind === 'addShards') return { ...head, shards: shards().map(shardToPlan) };
+  if (head.kind === 'updateShards') return { ...head, shards: shards() };
+  // Copied: the table keeps it, and a slice would keep its whole entry.
+  if (head.kind === 'setMetadata') return { ...head, value: Buffer.from(must(parts[0], 'a value')) };
   return head;
 }
 
-function frame(head: object, shards: readonly Shard[]): Buffer {
+function encodeShard(shard: Shard): Uint8Array {
+  return Shard.encode(shard).finish();
+}
+
+function frame(head: object, parts: readonly Uint8Array[]): Buffer {
   const headBytes = Buffer.from(JSON.stringify(head), 'utf8');
   const prefix = Buffer.allocUnsafe(5);
   prefix[0] = commandVersion;
   prefix.writeUInt32LE(headBytes.length, 1);
-  const parts: Uint8Array[] = [prefix, headBytes];
-  for (const shard of shards) {
-    const bytes = Shard.encode(shard).finish();
+  const all: Uint8Array[] = [prefix, headBytes];
+  for (const part of parts) {
     const length = Buffer.allocUnsafe(4);
-    length.writeUInt32LE(bytes.length, 0);
-    parts.push(length, bytes);
+    length.writeUInt32LE(part.length, 0);
+    all.push(length, part);
   }
-  return Buffer.concat(parts);
+  return Buffer.concat(all);
 }
 
 function planToShard(plan: ShardPlan): Shard {

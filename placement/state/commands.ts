@@ -42,7 +42,16 @@ export type PlacementCommand =
       readonly shardId: number;
       readonly voters: number;
       readonly learnerStoreIds: readonly number[];
-    };
+    }
+  /** ifVersion: only if the entry has this version (0: only if there is none). Result: the entry's version. */
+  | {
+      readonly kind: 'setMetadata';
+      readonly key: string;
+      readonly value: Buffer;
+      readonly ifVersion: number | undefined;
+    }
+  /** Result: 1 if there was an entry, else 0. */
+  | { readonly kind: 'deleteMetadata'; readonly key: string; readonly ifVersion: number | undefined };
 
 /** A new shard; the first store is the one whose replica leads first. */
 export interface ShardPlan {

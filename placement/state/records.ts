@@ -52,6 +52,8 @@ export interface MetaRecord {
   readonly nextId: number;
   readonly nextStoreId: number;
   readonly nextKeyspaceId: number;
+  /** Version of the last change of the metadata table. */
+  readonly metadataVersion: number;
 }
 
 /** True when `a` is a later configuration than `b`: splits order first, then membership changes. */

@@ -8,9 +8,19 @@ import { toShardRecord } from './records.js';
  * The state as engine rows. Keys are 'p' ‖ kind ‖ id u64 (big-endian); values are JSON, but a shard is its proto.
  *
  *   'a' applied position     'm' counters and cluster id     's' store     'k' keyspace     'd' shard     't' shard target
+ *
+ * An entry of the metadata table is 'p' ‖ 'v' ‖ its key, with the value version u64 ‖ bytes.
  */
 const prefix = 0x70;
-const kinds = { applied: 0x61, shard: 0x64, keyspace: 0x6b, meta: 0x6d, store: 0x73, target: 0x74 } as const;
+const kinds = {
+  applied: 0x61,
+  shard: 0x64,
+  keyspace: 0x6b,
+  meta: 0x6d,
+  store: 0x73,
+  target: 0x74,
+  metadata: 0x76,
+} as const;
 type RowKind = keyof typeof kinds;
 
 /** One row; a null value deletes it. */
@@ -38,6 +48,7 @@ export function changedRows(state: ClusterState, changes: StateChanges): Row[] {
   for (const id of changes.stores) rows.push(jsonRow('store', id, state.store(id)));
   for (const id of changes.keyspaces) rows.push(jsonRow('keyspace', id, state.keyspace(id)));
   for (const id of changes.targets) rows.push(jsonRow('target', id, state.target(id)));
+  for (const key of changes.metadata) rows.push(metadataRow(key, state));
   for (const id of changes.shards) {
     const shard = state.shard(id);
     rows.push({
@@ -65,6 +76,13 @@ export function restoreRow(state: ClusterState, key: Buffer, value: Buffer): voi
     case kinds.target:
       state.restoreTarget(parse(value) as ShardTarget);
       return;
+    case kinds.metadata:
+      state.metadata.set({
+        key: key.toString('utf8', 2),
+        version: Number(value.readBigUInt64BE(0)),
+        value: value.subarray(8),
+      });
+      return;
     case kinds.shard:
       state.restoreShard(must(toShardRecord(Shard.decode(value)), 'epoch of a stored shard'));
       return;
@@ -84,6 +102,15 @@ function rowKey(kind: RowKind, id: number): Buffer {
 
 function jsonRow(kind: RowKind, id: number, record: object | undefined): Row {
   return { key: rowKey(kind, id), value: record === undefined ? null : Buffer.from(JSON.stringify(record), 'utf8') };
+}
+
+function metadataRow(name: string, state: ClusterState): Row {
+  const key = Buffer.concat([Buffer.from([prefix, kinds.metadata]), Buffer.from(name, 'utf8')]);
+  const entry = state.metadata.get(name);
+  if (entry === undefined) return { key, value: null };
+  const version = Buffer.allocUnsafe(8);
+  version.writeBigUInt64BE(BigInt(entry.version));
+  return { key, value: Buffer.concat([version, entry.value]) };
 }
 
 function parse(value: Buffer): unknown {

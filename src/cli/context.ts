@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
-import { AdminClient, SkerryClient } from '../client/index.js';
+import { AdminClient, MetaClient, SkerryClient } from '../client/index.js';
 import { CommandError, exitCodes } from './exit_codes.js';
 
 /** What every command shares: the options that name a cluster, and clients that are closed at the end. */
@@ -70,5 +70,15 @@ export async function withAdmin<T>(command: Command, use: (admin: AdminClient) =
     return await use(admin);
   } finally {
     admin.close();
+  }
+}
+
+export async function withMeta<T>(command: Command, use: (meta: MetaClient) => Promise<T>): Promise<T> {
+  const options = commonOptions(command);
+  const meta = await MetaClient.connect({ placement: placementOf(options), timeoutMs: options.timeout });
+  try {
+    return await use(meta);
+  } finally {
+    meta.close();
   }
 }

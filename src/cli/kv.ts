@@ -4,6 +4,7 @@ import { commonOptions, keyspaceOption, wholeNumber, withClient } from './contex
 import { CommandError, exitCodes } from './exit_codes.js';
 import { exportCommand, importCommand } from './kv_transfer.js';
 import { message, printable, printJson, write } from './output.js';
+import { standardInput } from './standard_input.js';
 
 interface EncodingOptions {
   readonly base64?: boolean;
@@ -34,12 +35,6 @@ function bytesOf(text: string, options: EncodingOptions): Buffer {
 
 function textOf(bytes: Buffer, options: EncodingOptions): string {
   return options.base64 === true ? bytes.toString('base64') : printable(bytes);
-}
-
-async function standardInput(): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Uint8Array));
-  return Buffer.concat(chunks);
 }
 
 function missing(key: string): CommandError {

@@ -6,6 +6,7 @@ import { describeError, exitCodeOf, exitCodes } from './exit_codes.js';
 import { keyspaceCommand } from './keyspace.js';
 import { kvCommand } from './kv.js';
 import { operatorCommand } from './operator.js';
+import { metaCommand } from './meta.js';
 import { message } from './output.js';
 import { packageRoot } from './playground/package_root.js';
 import { playgroundCommand } from './playground/command.js';
@@ -13,7 +14,7 @@ import { shardCommand } from './shard.js';
 import { storeCommand } from './store.js';
 
 /**
- * The `skerry` command: one file for each noun (kv, keyspace, shard, store, operator, cluster, playground), and here
+ * The `skerry` command: one file for each noun (kv, keyspace, shard, store, operator, cluster, meta, playground), and here
  * what they share: the program, errors, exit codes. Data goes to standard output, everything else to standard error.
  */
 function program(): Command {
@@ -30,7 +31,8 @@ function program(): Command {
     .addCommand(shardCommand())
     .addCommand(storeCommand())
     .addCommand(operatorCommand())
-    .addCommand(clusterCommand());
+    .addCommand(clusterCommand())
+    .addCommand(metaCommand());
   throwInsteadOfExit(root);
   return root;
 }

@@ -46,5 +46,7 @@ export type {
 export type { ClientStats } from './client_core.js';
 export { SkerryError } from './errors.js';
 export type { SkerryErrorCode } from './errors.js';
+export { MetaClient } from './meta_client.js';
+export type { MetaEntry, MetaOptions, MetaReadOptions, MetaWriteOptions } from './meta_client.js';
 export { SkerryClient } from './skerry_client.js';
 export type { BatchMutation, ConnectOptions, KeyValue, SwapResult } from './skerry_client.js';

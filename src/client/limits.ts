@@ -45,6 +45,8 @@ export const placementCallTimeoutMs = 3_000;
 export const routesPageMax = 4_096;
 /** Shards of one page of the admin listing: a page of 10,000 shards would hold the member's event loop up. */
 export const shardsPageMax = 1_000;
+/** Entries of one page of the metadata table. */
+export const metadataPageMax = 256;
 /** The longest wait for a change to complete when the caller names none: a large replica takes minutes to copy. */
 export const adminWaitMsMax = 10 * 60 * 1000;
 /** Placement members that a client keeps in its rotation. */

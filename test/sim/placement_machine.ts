@@ -1,5 +1,6 @@
 import { silentLogger } from '../../src/base/logger.js';
 import { AdminService } from '../../src/gen/skerry/v1/admin.js';
+import { MetadataService } from '../../src/gen/skerry/v1/metadata.js';
 import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
 import type { RaftLog } from '../../src/raftlog/raft_log.js';
 import { openRaftLog } from '../../src/raftlog/segmented_log.js';
@@ -8,6 +9,7 @@ import { MemberLines } from '../../placement/member_lines.js';
 import { moveLimitsDefault } from '../../placement/move_limits.js';
 import { PlacementMember } from '../../placement/placement_member.js';
 import { adminService } from '../../placement/services/admin_service.js';
+import { metadataService } from '../../placement/services/metadata_service.js';
 import { placementService } from '../../placement/services/placement_service.js';
 import type { VirtualRuntime } from '../support/virtual_runtime.js';
 import { Machine } from './machine.js';
@@ -68,6 +70,7 @@ export class PlacementMachine extends Machine {
     net.rpc.listen(this.name, runtime, [
       { definition: PlacementService, implementation: placementService(member) },
       { definition: AdminService, implementation: adminService(member) },
+      { definition: MetadataService, implementation: metadataService(member) },
     ]);
     await member.start();
     this.raftLog = log;

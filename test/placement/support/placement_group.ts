@@ -1,0 +1,79 @@
+import { must } from '../../../src/base/assert.js';
+import { MetaClient } from '../../../src/client/meta_client.js';
+import { AdminClient } from '../../../src/client/admin_client.js';
+import type { PlacementMember } from '../../../placement/placement_member.js';
+import type { Surroundings } from '../../sim/machine.js';
+import { SimNet } from '../../sim/net.js';
+import { PlacementMachine } from '../../sim/placement_machine.js';
+import { VirtualClock, VirtualRuntime } from '../../support/virtual_runtime.js';
+
+/** Placement members on a virtual clock, network and disk, without stores. A process that ends itself fails the test. */
+export class PlacementGroup {
+  readonly clock = new VirtualClock();
+  readonly net: SimNet;
+  readonly machines: readonly PlacementMachine[];
+  private readonly around: Surroundings;
+  private readonly callers = new VirtualRuntime(this.clock, 99);
+
+  private constructor(members: number) {
+    this.net = new SimNet(this.clock, 7);
+    const placementAddresses = Array.from({ length: members }, (_, i) => `placement-${i + 1}:1`);
+    this.around = {
+      clock: this.clock,
+      net: this.net,
+      placementAddresses,
+      clockDrift: 0,
+      syncMs: 1,
+      note: () => undefined,
+      unexpected: (error) => {
+        throw error;
+      },
+    };
+    this.machines = placementAddresses.map((name, i) => new PlacementMachine(name, this.around, i + 1));
+  }
+
+  /** Resolves when a member leads a cluster that has its id. */
+  static async start(members: number): Promise<PlacementGroup> {
+    const group = new PlacementGroup(members);
+    for (const machine of group.machines) machine.boot();
+    await group.untilLed();
+    return group;
+  }
+
+  async untilLed(): Promise<PlacementMachine> {
+    await this.clock.until(() => this.leaderOrNull() !== null, 'a member leads a cluster with an id');
+    return must(this.leaderOrNull(), 'a leader');
+  }
+
+  get leader(): PlacementMachine {
+    return must(this.leaderOrNull(), 'a leader');
+  }
+
+  get others(): PlacementMachine[] {
+    return this.machines.filter((machine) => machine !== this.leader);
+  }
+
+  memberOf(machine: PlacementMachine): PlacementMember {
+    return must(machine.member, 'a running member');
+  }
+
+  /** A client of one member, or of all of them. */
+  meta(machine?: PlacementMachine): Promise<MetaClient> {
+    return this.clock.resolve(MetaClient.connect(this.clientOptions(machine)));
+  }
+
+  admin(machine?: PlacementMachine): Promise<AdminClient> {
+    return this.clock.resolve(AdminClient.connect(this.clientOptions(machine)));
+  }
+
+  private clientOptions(machine: PlacementMachine | undefined) {
+    const placement = machine === undefined ? this.around.placementAddresses : [machine.name];
+    return { placement, timeoutMs: 5_000, runtime: this.callers, dial: this.net.rpc.dial('caller', this.callers) };
+  }
+
+  private leaderOrNull(): PlacementMachine | null {
+    const leads = ({ member }: PlacementMachine): boolean =>
+      member !== null && member.leading !== null && member.state.clusterId !== 0;
+    return this.machines.find(leads) ?? null;
+  }
+}
