@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { AddressInUseError, BindError } from '../src/transport/grpc_server.js';
+import type { CacheStats } from '../src/engine/engine.js';
 import type { RaftLog } from '../src/raftlog/raft_log.js';
 import type { Transport } from '../src/transport/transport.js';
 import type { Store } from './store.js';
@@ -117,6 +118,8 @@ function logMetrics({ counter, gauge }: Meter, raftLog: RaftLog): void {
   gauge('raftlog_sync_p99_seconds', '99th percentile of recent syncs of the Raft log.', () => log().syncMsP99 / 1_000);
 }
 
+const noCache: CacheStats = { hits: 0, misses: 0, entries: 0, bytes: 0 };
+
 function serviceMetrics({ counter, gauge }: Meter, store: Store): void {
   const kv = store.kv.counters;
   counter('writes_total', 'Writes taken in.', () => kv.writes);
@@ -133,6 +136,11 @@ function serviceMetrics({ counter, gauge }: Meter, store: Store): void {
     'Bytes on their way to the engine.',
     () => store.replicas.engine.writeBacklogBytes,
   );
+  const cache = (): CacheStats => store.replicas.engine.cacheStats ?? noCache;
+  counter('value_cache_hits_total', 'Values read from the memory of the event loop.', () => cache().hits);
+  counter('value_cache_misses_total', 'Values read from the engine.', () => cache().misses);
+  gauge('value_cache_bytes', 'Bytes of the cache of values in use.', () => cache().bytes);
+  gauge('value_cache_entries', 'Values in the cache.', () => cache().entries);
   gauge('disk_full', '1 while writes are refused because the disk is nearly full.', () => (store.kv.diskFull ? 1 : 0));
   gauge('placement_session_up', '1 while a session with placement is open.', () => (store.session.connected ? 1 : 0));
 }

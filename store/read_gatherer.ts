@@ -19,8 +19,8 @@ export interface ShardRead {
 }
 
 /**
- * Reads of one turn: one readIndex per shard for all reads of a frame, then one getMany over all shards whose
- * read point came in the same turn. The shard is looked at once more between the two: it may have been split, moved
+ * Reads of one turn: one readIndex per shard for all reads of a frame, then what is at hand in memory is answered, and the rest by
+ * one getMany over all shards whose read point came in the same turn. The shard is looked at once more between the two: it may have been split, moved
  * away or overwritten by a snapshot while the round ran.
  */
 export class ReadGatherer {
@@ -74,6 +74,11 @@ export class ReadGatherer {
     }
     if (read.engineKeys.length === 0) {
       read.finish([]);
+      return;
+    }
+    const atHand = this.engine.getNow(read.engineKeys);
+    if (atHand !== null) {
+      read.finish(atHand);
       return;
     }
     // The callbacks of one host turn run before microtasks do: their reads share one getMany.

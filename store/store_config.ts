@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cacheBytesDefault, cacheBytesMin } from '../src/engine/limits.js';
 
 const hostPort = z
   .string()
@@ -71,6 +72,13 @@ export const storeConfigSchema = z.object({
       cacheBytes: bytes
         .default(256 * 1024 * 1024)
         .describe('bytes of the block cache, less than 4 GiB; about an eighth of the memory for 16 to 64 GiB of data'),
+      valueCacheBytes: z
+        .number()
+        .int()
+        .nonnegative()
+        .refine((size) => size === 0 || size >= cacheBytesMin, `must be 0 or at least ${cacheBytesMin}`)
+        .default(cacheBytesDefault)
+        .describe('bytes of values kept in the memory of the event loop, where a read needs no disk thread; 0: none'),
       writeBufferBytes: bytes.optional().describe('bytes of rows not in files yet; obeyed with compression only'),
       compression: z.boolean().default(false).describe('compress lower levels'),
       backgroundJobs: z

@@ -17,6 +17,10 @@
 export interface Engine {
   /** Name for status: 'rocksdb', 'memory'. */
   readonly kind: string;
+  /** False once the engine has failed or close() was called. */
+  readonly usable: boolean;
+  /** How the values in the event loop's memory do; null: this engine keeps none there. */
+  readonly cacheStats: CacheStats | null;
   newBatch(): EngineBatch;
   /**
    * Bytes of batches whose write() has not settled. Whoever writes without waiting slows down by it: past
@@ -27,6 +31,11 @@ export interface Engine {
   write(batch: EngineBatch): Promise<void>;
   /** A durability barrier over all earlier writes. */
   sync(): Promise<void>;
+  /**
+   * What getMany() would answer if asked now, when all of it is at hand; null: ask getMany(). Values are views: copy
+   * what is kept for long.
+   */
+  getNow(keys: readonly Buffer[]): (Buffer | null)[] | null;
   /** Values in the order of the keys; null where there is none. Views into one buffer: copy what is kept for long. */
   getMany(keys: readonly Buffer[]): Promise<(Buffer | null)[]>;
   /** One page of [start, end); an empty end is the end of the data. */
@@ -46,6 +55,14 @@ export interface Engine {
   /** Bytes that the engine's files take. */
   diskBytes(): Promise<number>;
   close(): Promise<void>;
+}
+
+export interface CacheStats {
+  /** Values asked for by key that were at hand, and that were not. */
+  readonly hits: number;
+  readonly misses: number;
+  readonly entries: number;
+  readonly bytes: number;
 }
 
 export interface RangeSize {

@@ -32,14 +32,18 @@
  * The memory engine (memory_engine.ts) keeps the same promises on a copy-on-write sorted map, and crash() gives
  * what a crash may leave. The contract test (test/engine/engine_contract.ts) runs against all of them.
  *
+ * CachedEngine (cached_engine.ts) goes before any of them and answers reads by key from the event loop's own memory where it
+ * can, without the hop; value_cache.ts says what is kept and why it is never stale.
+ *
  * The development engine (rocksdb_dev_engine.ts) is RocksDB by way of the older package `rocksdb`, for systems
  * that the default binding has no binary for. It runs only where the configuration names it, and keeps less of the above: that
  * package is known to acknowledge writes that a full or failing disk lost.
  *
- * Missing: reads from memory without the hop; sizes from RocksDB's own file metadata (the binding has no call
+ * Missing: sizes from RocksDB's own file metadata (the binding has no call
  * for it, hence the counts in size_map.ts, which start anew when the engine is opened); a write buffer size without compression (the binding ties the two).
  */
-export type { Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
+export { CachedEngine, type CachedEngineOptions } from './cached_engine.js';
+export type { CacheStats, Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
 export { EngineError, type EngineErrorCode } from './engine_error.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory_engine.js';
 export { openRocksdbDevEngine } from './rocksdb_dev_engine.js';

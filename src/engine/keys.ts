@@ -22,6 +22,11 @@ export function dataKey(keyspaceId: number, encodedKey: Uint8Array): Buffer {
   return out;
 }
 
+/** True for the key of a user's value. */
+export function isDataKey(key: Buffer): boolean {
+  return key[0] === data;
+}
+
 /** The first engine key past every value of a keyspace. */
 export function dataEnd(keyspaceId: number): Buffer {
   const out = Buffer.allocUnsafe(5);

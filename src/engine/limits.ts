@@ -49,6 +49,21 @@ export const sizeNoteStride = 16;
 /** Buckets of the map of sizes, about 200 bytes each. Past it neighbours are joined and sizes get coarser. */
 export const sizeBucketsMax = 131_072;
 
+/** The least that a cache of values works with: a table and a few slabs. */
+export const cacheBytesMin = 32 * 1024;
+/** Default of the memory for values on the event loop's side; about two hundred thousand values of 256 bytes. */
+export const cacheBytesDefault = 64 * 1024 * 1024;
+/** One slot of the cache's table for this many bytes of it: rows smaller than that on average fill the table first. */
+export const cacheBytesPerSlot = 64;
+/** Cached values are evicted in units of this size: about a thousand rows, well under a millisecond. */
+export const cacheSlabBytesMax = 256 * 1024;
+/** With fewer slabs eviction would be too coarse. */
+export const cacheSlabsMin = 4;
+/** Hashes for which the cache remembers the last write, 8 bytes each. Reads that raced with a write of another key of the same one are not kept. */
+export const cacheGuardsMax = 65_536;
+/** Deleted ranges that the cache remembers, so as not to look for their keys. Past it the entries older than the oldest go. */
+export const cachedRangesMax = 64;
+
 /**
  * Batches that the memory engine keeps for crash(). Past it the oldest counts as on disk, as RocksDB's would be after a
  * flush of its own; only a simulation that never syncs gets here.
@@ -59,4 +74,5 @@ assert(keyBytesMax + 64 <= engineKeyBytesMax, 'a user key with its prefix fits a
 assert(valueBytesMax + 1024 <= engineValueBytesMax, 'a user value with its framing fits an engine value');
 assert(scanBytesMax + valueBytesMax <= getManyBytesMax, 'what one scan returns may be asked for by key, too');
 assert(frameBytesMax <= writeBacklogBytesMax / 8, 'several of the largest frames fit the write backlog');
+assert(cacheBytesMin <= cacheBytesDefault, 'the default cache is large enough');
 assert(arenaBytesMin <= arenaBytesGuessMax && arenaBytesGuessMax <= messageBytesMax, 'arenas fit a message');

@@ -30,6 +30,7 @@ interface WrittenBatch {
  */
 export class MemoryEngine implements Engine {
   readonly kind = 'memory';
+  readonly cacheStats = null;
   private readonly options: MemoryEngineOptions;
   private current: SortedMap;
   /** The state that survives every crash, and the batches written after it, oldest first. */
@@ -47,6 +48,10 @@ export class MemoryEngine implements Engine {
     this.options = options;
     this.current = rows;
     this.durable = rows.copy();
+  }
+
+  get usable(): boolean {
+    return !this.dead && this.refusal() === null;
   }
 
   /** Everything that was written, as a reader sees it now; for checks. */
@@ -112,6 +117,11 @@ export class MemoryEngine implements Engine {
       this.unsynced = first < 0 ? [] : this.unsynced.slice(first);
       this.durable = state;
     });
+  }
+
+  /** As in the RocksDB engine, nothing: what is kept at hand is cached_engine.ts's business. */
+  getNow(): null {
+    return null;
   }
 
   getMany(keys: readonly Buffer[]): Promise<(Buffer | null)[]> {

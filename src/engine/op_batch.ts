@@ -1,4 +1,4 @@
-import { assert } from '../base/assert.js';
+import { assert, must } from '../base/assert.js';
 import type { EngineBatch } from './engine.js';
 import { engineKeyBytesMax, engineValueBytesMax } from './limits.js';
 
@@ -42,6 +42,13 @@ export class OpBatch implements EngineBatch {
     assert(start.length <= engineKeyBytesMax && end.length <= engineKeyBytesMax, 'range bounds are engine keys');
     this.hasRanges = true;
     this.add(deleteRangeOp, start, end);
+  }
+
+  /** The operations so far, in order. */
+  visit(operation: (kind: number, key: Buffer, value: Buffer) => void): void {
+    for (let i = 0; i < this.kinds.length; i++) {
+      operation(must(this.kinds[i], 'a kind'), must(this.keys[i], 'a key'), must(this.values[i], 'a value'));
+    }
   }
 
   /** Called by write(): the batch belongs to the engine from now on. */

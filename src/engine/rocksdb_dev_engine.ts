@@ -59,6 +59,7 @@ function failureOf(error: unknown): { code: EngineErrorCode; message: string } {
 
 class RocksdbDevEngine implements Engine {
   readonly kind = 'rocksdb-dev';
+  readonly cacheStats = null;
   private readonly db: DevDatabase;
   private readonly options: RocksdbEngineOptions;
   private readonly views = new Set<DevView>();
@@ -72,6 +73,10 @@ class RocksdbDevEngine implements Engine {
   constructor(db: DevDatabase, options: RocksdbEngineOptions) {
     this.db = db;
     this.options = options;
+  }
+
+  get usable(): boolean {
+    return this.failure === null && this.closing === null;
   }
 
   newBatch(): EngineBatch {
@@ -108,6 +113,11 @@ class RocksdbDevEngine implements Engine {
   sync(): Promise<void> {
     // A sync batch with something in it: the package skips empty ones.
     return this.queued(() => this.fatally(() => writeBatch(this.db, [{ type: 'del', key: redoKey }], true)));
+  }
+
+  /** Nothing is at hand without the disk. */
+  getNow(): null {
+    return null;
   }
 
   getMany(keys: readonly Buffer[]): Promise<(Buffer | null)[]> {

@@ -112,6 +112,7 @@ const nothing = (): void => undefined;
  */
 class RocksdbEngine implements Engine {
   readonly kind = 'rocksdb';
+  readonly cacheStats = null;
   private readonly worker: Worker;
   private readonly onFatal: (error: Error) => void;
   private readonly writeBacklogBytesMax: number;
@@ -144,6 +145,10 @@ class RocksdbEngine implements Engine {
     });
   }
 
+  get usable(): boolean {
+    return this.failure === null && this.closing === null;
+  }
+
   newBatch(): EngineBatch {
     return new OpBatch();
   }
@@ -164,6 +169,11 @@ class RocksdbEngine implements Engine {
 
   sync(): Promise<void> {
     return this.ask((id) => putBare(this.out, requestKind.sync, id), nothing, { writeBytes: 0, isRead: false });
+  }
+
+  /** Nothing is at hand without the storage thread. */
+  getNow(): null {
+    return null;
   }
 
   getMany(keys: readonly Buffer[]): Promise<(Buffer | null)[]> {

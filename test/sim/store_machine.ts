@@ -1,4 +1,7 @@
 import { silentLogger } from '../../src/base/logger.js';
+import { CachedEngine } from '../../src/engine/cached_engine.js';
+import { isDataKey } from '../../src/engine/keys.js';
+import { cacheBytesMin } from '../../src/engine/limits.js';
 import type { RaftLog } from '../../src/raftlog/raft_log.js';
 import { openRaftLog } from '../../src/raftlog/segmented_log.js';
 import { MemoryTransport } from '../../src/transport/memory_network.js';
@@ -50,7 +53,8 @@ export class StoreMachine extends Machine {
       runtime,
       logger: silentLogger,
       disk,
-      engine: this.engine,
+      // Small, so that it evicts.
+      engine: new CachedEngine(this.engine, { bytes: cacheBytesMin, keeps: isDataKey }),
       raftLog,
       transport,
       connector,

@@ -2,6 +2,9 @@ import { must } from '../../src/base/assert.js';
 import { hashSplitKeys, partitioningRange } from '../../src/base/encoded_key.js';
 import { silentLogger } from '../../src/base/logger.js';
 import { Prng } from '../../src/base/prng.js';
+import { CachedEngine } from '../../src/engine/cached_engine.js';
+import { isDataKey } from '../../src/engine/keys.js';
+import { cacheBytesMin } from '../../src/engine/limits.js';
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
 import type { Replica, Shard, Store as StoreMessage } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole, Shard as ShardMessage, Store as StoreInfo } from '../../src/gen/skerry/v1/meta.js';
@@ -302,7 +305,7 @@ export class StoreWorld {
       runtime,
       logger: silentLogger,
       disk,
-      engine,
+      engine: new CachedEngine(engine, { bytes: cacheBytesMin, keeps: isDataKey }),
       raftLog,
       transport,
       connector: this.placement.connector(storeId, runtime),
