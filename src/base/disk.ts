@@ -4,7 +4,7 @@
  *
  * Durability: bytes written are on disk after datasync() of the same file resolved; a created,
  * renamed or unlinked name is on disk after syncDirectory() of its directory resolved. After a
- * failed datasync the state of the file is unknown: the caller must give up, never retry.
+ * failed datasync or writeThrough the state of the file is unknown: the caller must give up, never retry.
  */
 export interface Disk {
   /** Opens for reading and writing; `create` makes the file if it is not there. */
@@ -23,8 +23,16 @@ export interface DiskFile {
   size(): Promise<number>;
   /** Writes all buffers one after the other from `position` on; resolves when all bytes are taken. */
   write(buffers: readonly Buffer[], position: number): Promise<void>;
-  /** Reads up to `length` bytes; fewer only at the end of the file. */
-  read(position: number, length: number): Promise<Buffer>;
+  /**
+   * Writes as write() does, and syncs these bytes (and the size, if it grew), but nothing else of the file: they are on disk
+   * when it resolves. Until then they may be there, or be torn, like any written bytes.
+   */
+  writeThrough(buffers: readonly Buffer[], position: number): Promise<void>;
+  /**
+   * Reads up to `length` bytes; fewer only at the end of the file. `into`, at least that long, is memory that may be used for
+   * the result: for whoever reads much and keeps none of it.
+   */
+  read(position: number, length: number, into?: Buffer): Promise<Buffer>;
   datasync(): Promise<void>;
   truncate(length: number): Promise<void>;
   close(): Promise<void>;

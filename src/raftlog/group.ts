@@ -3,9 +3,12 @@ import type { Entry, HardState } from '../raft/message.js';
 import type { EntriesUnavailable } from '../raft/storage.js';
 import type { GroupLog } from './raft_log.js';
 import { entryHeaderBytes } from './record_codec.js';
+import type { SlotPool } from './slot_pool.js';
+import { blockSlots } from './slot_pool.js';
 
 /** What all groups of a log share. */
 export interface GroupHost {
+  readonly slots: SlotPool;
   /** An entry that is in memory, or null. */
   cachedEntry(group: Group, index: number, address: number): Entry | null;
   loadEntries(group: Group, lo: number, hi: number, maxBytes: number): Promise<void>;
@@ -16,14 +19,8 @@ export interface GroupHost {
   moveAnchor(from: number, to: number): void;
 }
 
-/** Per entry: address, data length, term. One array of numbers is lean for few entries and for many. */
-const slotNumbers = 3;
-const slotLength = 1;
-const slotTerm = 2;
 /** The address of an entry that is known to exist but was not found (yet) while opening. */
 const missing = 0;
-/** Compacted slots at the front of the array that are tolerated before they are cut off. */
-const deadSlotsMin = 64;
 
 /** A group's state in memory and the index of its entries. */
 export class Group implements GroupLog {
@@ -39,14 +36,18 @@ export class Group implements GroupLog {
   /** The hard state that opening fills in, over and over. */
   private restored: { term: number; vote: number; commit: number } | null = null;
   private readonly host: GroupHost;
-  private slots: number[] = [];
-  /** Slots of compacted entries at the front of the array. */
+  private readonly slots: SlotPool;
+  /** Blocks of slots with the places of the entries, in order. */
+  private blocks: number[] = [];
+  /** Slots of compacted entries at the front of the first block. */
   private head = 0;
+  private count = 0;
   private dataBytes = 0;
 
   constructor(groupId: number, host: GroupHost) {
     this.groupId = groupId;
     this.host = host;
+    this.slots = host.slots;
   }
 
   firstIndex(): number {
@@ -54,7 +55,7 @@ export class Group implements GroupLog {
   }
 
   lastIndex(): number {
-    return this.baseIndex + this.slots.length / slotNumbers - this.head;
+    return this.baseIndex + this.count;
   }
 
   bytes(): number {
@@ -64,7 +65,7 @@ export class Group implements GroupLog {
   term(index: number): number | 'compacted' | 'unavailable' {
     if (index === this.baseIndex) return this.baseTerm;
     if (index < this.baseIndex) return 'compacted';
-    return this.slots[this.slotOf(index) + slotTerm] ?? 'unavailable';
+    return index > this.lastIndex() ? 'unavailable' : this.slots.term(this.slotOf(index));
   }
 
   entries(lo: number, hi: number, maxBytes: number): readonly Entry[] | EntriesUnavailable {
@@ -74,9 +75,9 @@ export class Group implements GroupLog {
     let bytes = 0;
     for (let index = lo; index < hi; index++) {
       const slot = this.slotOf(index);
-      bytes += this.at(slot + slotLength);
+      bytes += this.slots.length(slot);
       if (bytes > maxBytes && out.length > 0) break;
-      const entry = this.host.cachedEntry(this, index, this.at(slot));
+      const entry = this.host.cachedEntry(this, index, this.slots.address(slot));
       if (entry === null) return out.length > 0 ? out : 'pending';
       out.push(entry);
     }
@@ -89,52 +90,46 @@ export class Group implements GroupLog {
 
   /** Where the entry lies; undefined if there is no such entry. */
   addressOf(index: number): number | undefined {
-    return index > this.baseIndex ? this.slots[this.slotOf(index)] : undefined;
+    if (index <= this.baseIndex || index > this.lastIndex()) return undefined;
+    return this.slots.address(this.slotOf(index));
   }
 
   dataLengthOf(index: number): number {
-    return this.at(this.slotOf(index) + slotLength);
+    return this.slots.length(this.slotOf(index));
   }
 
   /** Adds the entry after the last one. */
   push(address: number, length: number, term: number): void {
-    this.slots.push(address, length, term);
+    this.slots.set(this.nextSlot(), address, length, term);
     this.dataBytes += length;
     this.host.addLive(address, length + entryHeaderBytes);
   }
 
   /** Puts an entry that exists at its (new) place. */
   place(index: number, address: number, length: number, term: number): void {
+    assert(index > this.baseIndex && index <= this.lastIndex(), 'entry is within the log');
     const slot = this.slotOf(index);
-    assert(index > this.baseIndex && slot < this.slots.length, 'entry is within the log');
-    this.forget(slot);
-    this.slots[slot] = address;
-    this.slots[slot + slotLength] = length;
-    this.slots[slot + slotTerm] = term;
+    this.release(slot);
+    this.slots.set(slot, address, length, term);
     this.dataBytes += length;
     this.host.addLive(address, length + entryHeaderBytes);
   }
 
   /** Drops the entries above `lastIndex`. */
   truncate(lastIndex: number): void {
-    const end = Math.max(this.slotOf(lastIndex + 1), this.head * slotNumbers);
-    for (let slot = end; slot < this.slots.length; slot += slotNumbers) this.forget(slot);
-    // Setting the length costs even when it stays.
-    if (end < this.slots.length) this.slots.length = end;
+    const kept = Math.max(0, lastIndex - this.baseIndex);
+    if (kept >= this.count) return;
+    for (let index = this.baseIndex + kept + 1; index <= this.lastIndex(); index++) this.release(this.slotOf(index));
+    this.count = kept;
+    if (kept === 0) this.head = 0;
+    const blocksKept = Math.ceil((this.head + kept) / blockSlots);
+    while (this.blocks.length > blocksKept) this.slots.give(must(this.blocks.pop(), 'last block'));
   }
 
   /** Moves the base up to `index`, which may lie past the last entry. */
   compact(index: number, term: number): void {
-    const last = this.lastIndex();
-    const end = Math.min(index, last);
-    for (let i = this.baseIndex + 1; i <= end; i++) this.forget(this.slotOf(i));
-    if (index >= last) {
-      this.slots = [];
-      this.head = 0;
-    } else {
-      this.head += index - this.baseIndex;
-      this.cutDeadSlots();
-    }
+    if (index >= this.lastIndex()) this.truncate(this.baseIndex);
+    else this.dropFront(index - this.baseIndex);
     this.baseIndex = index;
     this.baseTerm = term;
   }
@@ -142,8 +137,6 @@ export class Group implements GroupLog {
   /** Drops all entries; the log begins after `index`. */
   reset(index: number, term: number): void {
     this.truncate(this.baseIndex);
-    this.slots = [];
-    this.head = 0;
     this.baseIndex = index;
     this.baseTerm = term;
   }
@@ -167,17 +160,21 @@ export class Group implements GroupLog {
     this.baseTerm = baseTerm;
     let more = lastIndex - this.lastIndex();
     if (more < 0) this.truncate(lastIndex);
-    for (; more > 0; more--) this.slots.push(missing, 0, 0);
+    for (; more > 0; more--) this.slots.set(this.nextSlot(), missing, 0, 0);
   }
 
   /** While opening: something about this group is lost, so nothing known before may be believed. */
   forgetEntries(): void {
-    for (let slot = this.head * slotNumbers; slot < this.slots.length; slot += slotNumbers) this.forget(slot);
+    for (let index = this.baseIndex + 1; index <= this.lastIndex(); index++) {
+      const slot = this.slotOf(index);
+      this.release(slot);
+      this.slots.set(slot, missing, 0, 0);
+    }
   }
 
   hasMissing(): boolean {
-    for (let slot = this.head * slotNumbers; slot < this.slots.length; slot += slotNumbers) {
-      if (this.slots[slot] === missing) return true;
+    for (let index = this.baseIndex + 1; index <= this.lastIndex(); index++) {
+      if (this.slots.address(this.slotOf(index)) === missing) return true;
     }
     return false;
   }
@@ -189,35 +186,39 @@ export class Group implements GroupLog {
 
   /** Calls back for every entry that lies in [start, end). */
   eachEntryIn(start: number, end: number, visit: (index: number, address: number) => void): void {
-    let index = this.baseIndex;
-    for (let slot = this.head * slotNumbers; slot < this.slots.length; slot += slotNumbers) {
-      index++;
-      const address = this.at(slot);
+    for (let index = this.baseIndex + 1; index <= this.lastIndex(); index++) {
+      const address = this.slots.address(this.slotOf(index));
       if (address >= start && address < end) visit(index, address);
     }
   }
 
   private slotOf(index: number): number {
-    return (this.head + index - this.baseIndex - 1) * slotNumbers;
+    const at = this.head + index - this.baseIndex - 1;
+    return must(this.blocks[Math.floor(at / blockSlots)], 'block') + (at % blockSlots);
   }
 
-  private at(slot: number): number {
-    return must(this.slots[slot], 'slot');
+  /** The slot of the entry after the last one, which there is from now on. */
+  private nextSlot(): number {
+    const at = (this.head + this.count++) % blockSlots;
+    if (at === 0) this.blocks.push(this.slots.take());
+    return must(this.blocks.at(-1), 'last block') + at;
   }
 
-  private forget(slot: number): void {
-    const address = this.at(slot);
+  /** The entry in this slot is no longer needed. */
+  private release(slot: number): void {
+    const address = this.slots.address(slot);
     if (address === missing) return;
-    const length = this.at(slot + slotLength);
+    const length = this.slots.length(slot);
     this.dataBytes -= length;
     this.host.removeLive(address, length + entryHeaderBytes);
-    this.slots[slot] = missing;
-    this.slots[slot + slotLength] = 0;
   }
 
-  private cutDeadSlots(): void {
-    if (this.head < deadSlotsMin || this.head * slotNumbers * 2 < this.slots.length) return;
-    this.slots.splice(0, this.head * slotNumbers);
-    this.head = 0;
+  private dropFront(count: number): void {
+    for (let n = 1; n <= count; n++) this.release(this.slotOf(this.baseIndex + n));
+    this.head += count;
+    this.count -= count;
+    if (this.head < blockSlots) return;
+    for (const block of this.blocks.splice(0, Math.floor(this.head / blockSlots))) this.slots.give(block);
+    this.head %= blockSlots;
   }
 }

@@ -14,6 +14,7 @@ import type { ScannedLog } from './log_scan.js';
 import { scanLog, whatIsMissing } from './log_scan.js';
 import type { Loss } from './replay.js';
 import { SegmentTable } from './segment.js';
+import { SlotPool } from './slot_pool.js';
 
 /**
  * Reads the log of a stopped store as opening would, and changes nothing: no tail is cut, no
@@ -120,6 +121,7 @@ export async function inspectRaftLog(source: LogSource, directory: string): Prom
 /** What groups need of a log that is only looked at. */
 function bookkeeper(table: SegmentTable): GroupHost {
   return {
+    slots: new SlotPool(),
     cachedEntry: () => null,
     loadEntries: () => Promise.reject(new RaftLogError('closed', 'the log is only inspected')),
     addLive: (address, bytes) => table.addLive(address, bytes),

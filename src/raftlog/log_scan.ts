@@ -35,10 +35,11 @@ export async function scanLog(o: {
   let end: { segment: Segment; scan: SegmentScan } | null = null;
   let previous: Segment | null = null;
   let firstAfterGap = 1;
-  let reading = readWhole(segments[0]);
+  const reader = new SegmentReader();
+  let reading = reader.read(segments[0]);
   for (const [i, segment] of segments.entries()) {
     const bytes = must(await reading, 'bytes of a segment');
-    reading = readWhole(segments[i + 1]);
+    reading = reader.read(segments[i + 1]);
     if (previous !== null && segment.sequence !== previous.sequence + 1) {
       // Allowed only when the log had given up everything before the gap: whatIsMissing tells.
       firstAfterGap = segment.sequence;
@@ -53,9 +54,20 @@ export async function scanLog(o: {
   return { replay, segments, scans, tail, tailScan, firstAfterGap };
 }
 
-/** Reads a segment while the one before it is replayed. */
-function readWhole(segment: Segment | undefined): Promise<Buffer | null> {
-  return segment === undefined ? Promise.resolve(null) : segment.read(segment.base, segment.sizeBytes);
+/**
+ * Reads whole segments, each while the one before it is replayed. Two pieces of memory take turns: what a read returned is
+ * overwritten by the second read after it.
+ */
+class SegmentReader {
+  private memory: [Buffer, Buffer] = [Buffer.alloc(0), Buffer.alloc(0)];
+
+  read(segment: Segment | undefined): Promise<Buffer | null> {
+    if (segment === undefined) return Promise.resolve(null);
+    const [oldest, other] = this.memory;
+    const into = oldest.length >= segment.sizeBytes ? oldest : Buffer.allocUnsafeSlow(segment.sizeBytes);
+    this.memory = [other, into];
+    return segment.read(segment.base, segment.sizeBytes, into);
+  }
 }
 
 /** Segments that must be there and are not, in words; null if the log is all there. */

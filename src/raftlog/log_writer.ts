@@ -136,8 +136,7 @@ export class LogWriter {
     assert(segment === this.table.last, 'all batches are written');
     // The room of the seal: a segment whose rest is smaller than a mark was sealed before.
     if (segment.tail + mark.length > segment.sizeBytes - emptyFrameBytes) return;
-    await segment.openFile().write([mark], segment.tail);
-    await segment.openFile().datasync();
+    await segment.openFile().writeThrough([mark], segment.tail);
   }
 
   /** The files of segments that are not in the table. */
@@ -271,10 +270,8 @@ export class LogWriter {
   }
 
   private async writeBatch(batch: OpenBatch): Promise<void> {
-    const file = batch.segment.openFile();
-    await file.write(batch.chunks, batch.offset);
     const startMs = this.runtime.nowMs();
-    await file.datasync();
+    await batch.segment.openFile().writeThrough(batch.chunks, batch.offset);
     const endMs = this.runtime.nowMs();
     this.syncTimes.add(endMs - startMs);
     this.lastSyncAtMs = endMs;
@@ -293,8 +290,7 @@ export class LogWriter {
       const next = must(list[list.indexOf(this.written) + 1], 'segment behind the current one');
       await next.ready;
       const seal = this.bareFrame(FrameKind.seal, batch.sequence);
-      await this.written.openFile().write([seal], this.written.tail);
-      await this.written.openFile().datasync();
+      await this.written.openFile().writeThrough([seal], this.written.tail);
       this.written = next;
     }
     if (this.ahead === null && this.written === this.table.last) this.ahead = this.files.plan(this.written, 0);

@@ -133,8 +133,12 @@ async function replayAll(
  */
 async function mendTail(tail: Segment, scan: SegmentScan, replay: Replay, logger: Logger): Promise<void> {
   tail.tail = scan.end;
-  if (scan.closed && scan.tornBytes === 0) return;
   const file = tail.openFile();
+  if (scan.closed && scan.tornBytes === 0) {
+    // The close mark may be in the page cache only, and a later batch syncs nothing but itself.
+    await file.datasync();
+    return;
+  }
   const last = replay.lastBatch;
   if (last !== null) {
     const segment = last.segment;

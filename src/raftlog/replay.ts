@@ -7,6 +7,9 @@ import { lossesToldMax } from './limits.js';
 import { decodeRecords } from './record_codec.js';
 import type { Segment } from './segment.js';
 
+/** A power of two. */
+const nearGroups = 1 << 14;
+
 /** A batch before the end that was found damaged. */
 export interface Loss {
   readonly segment: number;
@@ -31,6 +34,8 @@ export interface BatchPlace {
  */
 export class Replay implements RecordSink {
   readonly groups = new Map<number, Group>();
+  /** Groups of `groups` by the low bits of their ids: found faster than in a map, for ids close together. */
+  private readonly near = new Array<Group | undefined>(nearGroups).fill(undefined);
   /** The oldest segment that the newest batch calls needed. */
   firstSegment = 1;
   /** Number of the next batch; 0 where the log begins in the middle of its life and any may come. */
@@ -65,6 +70,7 @@ export class Replay implements RecordSink {
     group.reset(0, 0);
     group.moveAnchor(0);
     this.groups.delete(groupId);
+    this.near[groupId % nearGroups] = undefined;
   }
 
   state(record: DecodedState, position: number): void {
@@ -122,11 +128,14 @@ export class Replay implements RecordSink {
   }
 
   private groupFor(groupId: number): Group {
+    const near = this.near[groupId % nearGroups];
+    if (near?.groupId === groupId) return near;
     let group = this.groups.get(groupId);
     if (group === undefined) {
       group = new Group(groupId, this.host);
       this.groups.set(groupId, group);
     }
+    this.near[groupId % nearGroups] = group;
     return group;
   }
 }

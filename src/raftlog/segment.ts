@@ -50,11 +50,11 @@ export class Segment {
     return must(this.file, 'file of a ready segment');
   }
 
-  /** Reads from the segment; its file stays what it is until the read is over. */
-  async read(address: number, bytes: number): Promise<Buffer> {
+  /** Reads from the segment, see DiskFile.read; its file stays what it is until the read is over. */
+  async read(address: number, bytes: number, into?: Buffer): Promise<Buffer> {
     this.readers++;
     try {
-      return await this.openFile().read(address - this.base, bytes);
+      return await this.openFile().read(address - this.base, bytes, into);
     } finally {
       this.readers--;
       if (this.readers === 0) for (const wake of this.idleWaiters.splice(0)) wake();
@@ -76,7 +76,9 @@ export class SegmentTable {
   addedBytes = 0;
   /** Sizes of all segments. */
   sizeBytes = 0;
+  /** What was found last, of addresses of any age and of new ones. */
   private hit: Segment | null = null;
+  private newest: Segment | null = null;
 
   get first(): Segment {
     return must(this.list[0], 'first segment');
@@ -111,6 +113,7 @@ export class SegmentTable {
 
   private removed(segment: Segment): Segment {
     if (this.hit === segment) this.hit = null;
+    if (this.newest === segment) this.newest = null;
     this.sizeBytes -= segment.sizeBytes;
     return segment;
   }
@@ -130,7 +133,7 @@ export class SegmentTable {
   }
 
   addLive(address: number, bytes: number): void {
-    must(this.find(address), 'segment of a live entry').liveBytes += bytes;
+    this.findNew(address).liveBytes += bytes;
     this.liveBytes += bytes;
     this.addedBytes += bytes;
   }
@@ -143,7 +146,19 @@ export class SegmentTable {
   }
 
   moveAnchor(from: number, to: number): void {
+    if (to !== 0) {
+      const target = this.findNew(to);
+      if (from >= target.base && from < target.end && from !== 0) return;
+      target.anchors++;
+    }
     if (from !== 0) must(this.find(from), 'segment of an anchor').anchors--;
-    if (to !== 0) must(this.find(to), 'segment of an anchor').anchors++;
+  }
+
+  /** What is added lies in one segment for long. */
+  private findNew(address: number): Segment {
+    const { newest } = this;
+    if (newest !== null && address >= newest.base && address < newest.end) return newest;
+    this.newest = must(this.find(address), 'segment of something new');
+    return this.newest;
   }
 }

@@ -40,6 +40,7 @@ import {
 import type { Recovered } from './recovery.js';
 import { recover } from './recovery.js';
 import { SegmentTable } from './segment.js';
+import { SlotPool } from './slot_pool.js';
 
 export interface RaftLogOptions {
   readonly disk: Disk;
@@ -83,6 +84,7 @@ export async function openRaftLog(options: RaftLogOptions): Promise<SegmentedLog
 class EntryAccess implements GroupHost {
   onDamagedEntry: (group: Group, index: number) => void = () => undefined;
   failure: () => Error | null = () => null;
+  readonly slots = new SlotPool();
   private readonly table: SegmentTable;
   private readonly buffer: LogBuffer;
   private readonly loaded: LoadedEntries;

@@ -7,10 +7,10 @@ import type { DiskOperation } from '../support/memory_disk.js';
 import { Prng } from '../../src/base/prng.js';
 import { append, create, directory, entry, openLog, readAll } from './support.js';
 
-/** Makes the n-th operation of this kind from now on fail. */
+/** Makes the next operation of this kind on the first segment fail; the second one is being made meanwhile. */
 function failOnce(disk: MemoryDisk, kind: DiskOperation, message: string): void {
-  disk.intercept = (operation) => {
-    if (operation !== kind) return;
+  disk.intercept = (operation, path) => {
+    if (operation !== kind || !path.includes('/000000000001.')) return;
     disk.intercept = null;
     throw new Error(message);
   };

@@ -10,6 +10,7 @@ import {
 import { Group } from '../../src/raftlog/group.js';
 import { planReads } from '../../src/raftlog/loader.js';
 import { Segment, SegmentTable } from '../../src/raftlog/segment.js';
+import { SlotPool } from '../../src/raftlog/slot_pool.js';
 import { SyncTimes } from '../../src/raftlog/sync_times.js';
 import type { Entry } from '../../src/raft/message.js';
 import { MemoryDisk } from '../support/memory_disk.js';
@@ -44,6 +45,7 @@ void t.test('reads join near entries, up to a size, and never step back or leave
   table.push(new Segment(1, 0, 100 << 20, 0));
   table.push(new Segment(2, 100 << 20, 100 << 20, 0));
   const host = {
+    slots: new SlotPool(),
     cachedEntry: () => null,
     loadEntries: () => Promise.resolve(),
     addLive: () => undefined,

@@ -1,8 +1,12 @@
-import { existsSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { NodeDisk, openReadOnly } from '../../src/raftlog/node_disk.js';
 import { append, create, entry, openLog, readAll } from './support.js';
+
+/** Why descriptors cannot be looked at; false: they can. */
+const noDescriptors = process.platform === 'linux' ? false : 'only Linux shows the flags of open files';
 
 void t.test('NodeDisk writes vectors, reads back, renames and lists', async (t) => {
   const disk = new NodeDisk();
@@ -58,8 +62,70 @@ void t.test('a file opened for reading alone refuses every change', async (t) =>
   await file.close();
   const reading = await openReadOnly(path);
   await t.rejects(reading.write([Buffer.from('x')], 0), { code: 'EBADF' });
+  await t.rejects(reading.writeThrough([Buffer.from('x')], 0), { code: 'EBADF' });
   await t.rejects(reading.truncate(0), { code: 'EINVAL' });
   t.equal((await reading.read(0, 10)).toString(), 'kept');
   await reading.close();
   await t.rejects(openReadOnly(`${path}.absent`), { code: 'ENOENT' });
+});
+
+void t.test(
+  'a write-through is seen by reads, also after the file was renamed, and may take many buffers',
+  async (t) => {
+    const disk = new NodeDisk();
+    const directory = t.testdir();
+    const file = await disk.open(join(directory, 'f'), { create: true });
+    await file.write([Buffer.alloc(64, 0x2e)], 0);
+    await disk.rename(join(directory, 'f'), join(directory, 'g'));
+    await file.writeThrough([Buffer.from('ab'), Buffer.alloc(0), Buffer.from('cd')], 2);
+    await file.writeThrough([Buffer.from('e')], 6);
+    t.equal((await file.read(0, 10)).toString(), '..abcde...');
+    const parts = Array.from({ length: 2500 }, (_, i) => Buffer.from(`${i},`));
+    await file.writeThrough(parts, 64);
+    t.equal((await file.read(64, 1 << 20)).toString(), parts.join(''));
+    await file.close();
+    await t.rejects(file.writeThrough([Buffer.from('x')], 0), { code: 'EBADF' });
+    t.equal(existsSync(join(directory, 'f')), false);
+  },
+);
+
+void t.test(
+  'a write-through goes out as one call that syncs, where the system has one',
+  { skip: noDescriptors },
+  async (t) => {
+    const file = await new NodeDisk().open(join(t.testdir(), 'f'), { create: true });
+    const path = join(t.testdirName, 'f');
+    const flagsOf = async (): Promise<number[]> => {
+      const flags: number[] = [];
+      for (const fd of await readdir('/proc/self/fd')) {
+        // The descriptor that lists the directory is gone by now.
+        const target = await readlink(`/proc/self/fd/${fd}`).catch(() => '');
+        if (target !== path) continue;
+        const info = await readFile(`/proc/self/fdinfo/${fd}`, 'utf8');
+        flags.push(Number.parseInt(/flags:\s*(\d+)/.exec(info)?.[1] ?? '', 8));
+      }
+      return flags;
+    };
+    t.same(
+      (await flagsOf()).map((f) => f & constants.O_DSYNC),
+      [0],
+    );
+    await file.writeThrough([Buffer.from('x')], 0);
+    t.ok(
+      (await flagsOf()).some((f) => (f & constants.O_DSYNC) !== 0),
+      'it is open with O_DSYNC too',
+    );
+    await file.close();
+    t.same(await flagsOf(), [], 'both descriptors are closed');
+  },
+);
+
+void t.test('a read may use the memory that it is given, and tells how much of it is the result', async (t) => {
+  const file = await new NodeDisk().open(join(t.testdir(), 'f'), { create: true });
+  await file.write([Buffer.from('0123456789')], 0);
+  const into = Buffer.alloc(16, 0x2e);
+  t.equal((await file.read(2, 4, into)).toString(), '2345');
+  t.equal((await file.read(8, 16, into)).toString(), '89');
+  t.equal(into.toString().slice(0, 4), '8945', 'the rest of the memory is as it was');
+  await file.close();
 });
