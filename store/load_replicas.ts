@@ -6,20 +6,22 @@ import { scanBytesMax } from '../src/base/limits.js';
 import type { ReplicaRecord, SessionRecord } from '../src/gen/skerry/v1/kv.js';
 import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
 import { Shard } from '../src/gen/skerry/v1/meta.js';
-import { openStagedSnapshot } from '../src/multiraft/staging.js';
+import { openStagedSnapshot, StagedFileError } from '../src/multiraft/staging.js';
 import type { LogRecord, RaftLog } from '../src/raftlog/raft_log.js';
 import { loadPageRowsMax, startingGroupsMax } from './limits.js';
 import { decodeReplicaRecord, decodeSessionRecord } from './records.js';
 import type { Replicas } from './replicas.js';
 import { SessionTable } from './session_table.js';
 import { initialPosition, ShardStateMachine } from './shard_state_machine.js';
+import { SnapshotFormatError } from './snapshot_format.js';
 import { installShardSnapshot } from './snapshot_install.js';
 
 /**
  * Brings back what a store held when it stopped or crashed:
  *
  *   record NORMAL          start it where the engine stands; the log brings the rest
- *   record INSTALLING      install the same staged file again, then as above
+ *   record INSTALLING      install the same staged file again, then as above; quarantine it if the file is gone or damaged:
+ *                          the rows that it had before are dropped
  *   record UNINITIALIZED   start it empty
  *   record TOMBSTONE       remember it; drop what the log still has of it
  *
@@ -62,18 +64,19 @@ async function startReplica(
   record: ReplicaRecord,
   sessions: Map<number, SessionRecord>,
 ): Promise<void> {
-  const { engine, replicas, logger } = options;
+  const { replicas, logger } = options;
   const { replicaId } = record;
   const shard = record.shard ?? Shard.fromPartial({ shardId });
   const applied = { index: record.appliedIndex, term: record.appliedTerm };
-  let rows = sessions;
+  let rows: Map<number, SessionRecord> | StagedLoss = sessions;
   if (record.state === ReplicaState.INSTALLING) {
     logger.info({ shardId, replicaId, stagedFile: record.stagedFile }, 'installing a staged snapshot again');
-    const path = `${options.stagingDirectory}/${record.stagedFile}`;
-    const { staged } = await openStagedSnapshot(options.disk, path);
-    const { stagedFile } = record;
-    const installation = { replicaId, shard, appliedIndex: applied.index, appliedTerm: applied.term, stagedFile };
-    rows = await installShardSnapshot(engine, { ...installation, previous: null }, staged.read());
+    rows = await installAgain(options, shard, record);
+  }
+  if (rows instanceof StagedFileError || rows instanceof SnapshotFormatError) {
+    const lost = { replicaId, shard, phase: 'normal', applied, sessions: new SessionTable() } as const;
+    replicas.addQuarantined(new ShardStateMachine(replicas, lost), rows.message);
+    return;
   }
   const phase = record.state === ReplicaState.UNINITIALIZED ? 'uninitialized' : 'normal';
   const table = SessionTable.load(rows);
@@ -81,6 +84,26 @@ async function startReplica(
   // A crash right after a shard was made may have come before its log was.
   const isNew = phase === 'normal' && applied.index === initialPosition.index;
   await replicas.start(machine, isNew ? { bootstrap: initialPosition } : {});
+}
+
+/** The staged file is not what it was: the installation can never be finished. */
+type StagedLoss = StagedFileError | SnapshotFormatError;
+
+/** Goes on with an installation that a crash ended. The sessions that it brought; or why it cannot be done. */
+async function installAgain(
+  { engine, disk, stagingDirectory }: LoadOptions,
+  shard: Shard,
+  { replicaId, appliedIndex, appliedTerm, stagedFile }: ReplicaRecord,
+): Promise<Map<number, SessionRecord> | StagedLoss> {
+  try {
+    const { staged } = await openStagedSnapshot(disk, `${stagingDirectory}/${stagedFile}`);
+    const installation = { replicaId, shard, appliedIndex, appliedTerm, stagedFile, previous: null };
+    return await installShardSnapshot(engine, installation, staged.read());
+  } catch (error) {
+    // Whatever else fails is the engine's or the disk's failure, and no reason to believe that this replica alone is lost.
+    if (error instanceof StagedFileError || error instanceof SnapshotFormatError) return error;
+    throw error;
+  }
 }
 
 async function* replicaRecords(engine: Engine): AsyncIterable<{ shardId: number; record: ReplicaRecord }> {

@@ -27,9 +27,10 @@ import { dropReplica, initialPosition, ShardStateMachine } from './shard_state_m
  *   a split's right-hand side ─┼─▶ running ──removed, destroyed──▶ tombstone
  *   a leader's first message ──┘      │                               ▲
  *                                     └─its log is damaged─▶ quarantined ──replaced by placement
+ *          an installation that cannot be finished ──────────────▲
  *
- * A quarantined replica has no peer. What is wrong with its log is found again at every start (the damage mark is durable, and
- * missing entries stay missing), so it cannot come back; only its tombstone lets the log forget it.
+ * A quarantined replica has no peer. What is wrong with it is found again at every start (the damage mark of a log is durable, missing
+ * entries stay missing, and so does a staged file), so it cannot come back; only its tombstone lets the log forget it.
  *
  * A replica's record is in the engine before its peer runs, and synced before the peer answers anything
  * (a split's child excepted: applying the split again makes it again). A tombstone keeps the replica's id, so that late messages do not bring it back.
@@ -54,7 +55,7 @@ type Entry =
   | { readonly kind: 'arriving'; readonly replicaId: number }
   /** Taken by a replica whose peer is about to be started. */
   | { readonly kind: 'reserved'; readonly replicaId: number }
-  /** Its log lost what it had promised or acknowledged: it must neither vote nor serve, only be replaced. */
+  /** It lost what it had promised, acknowledged or applied: it must neither vote nor serve, only be replaced. */
   | { readonly kind: 'quarantined'; readonly replicaId: number; readonly machine: ShardStateMachine }
   | { readonly kind: 'tombstone'; readonly replicaId: number; wantedAtMs?: number };
 
@@ -190,8 +191,19 @@ export class Replicas implements ShardHost {
     const entry = this.entries.get(shardId);
     // One that was removed from its group is about to be dropped with its log.
     if (entry?.kind !== 'running' || entry.replicaId !== replicaId || entry.machine.phase === 'removed') return;
+    this.setQuarantined(entry.machine, reason);
+  }
+
+  /** Takes in a replica found on disk that cannot be started, because what it held cannot be had again. */
+  addQuarantined(machine: ShardStateMachine, reason: string): void {
+    this.ranges.set(machine.shard);
+    this.setQuarantined(machine, reason);
+  }
+
+  private setQuarantined(machine: ShardStateMachine, reason: string): void {
+    const { shardId, replicaId } = machine;
     this.logger.error({ shardId, replicaId, reason }, 'a replica lost data; it is quarantined until it is replaced');
-    this.entries.set(shardId, { kind: 'quarantined', replicaId, machine: entry.machine });
+    this.entries.set(shardId, { kind: 'quarantined', replicaId, machine });
     this.events.changed(shardId);
   }
 

@@ -155,13 +155,18 @@ export class StagedFileWriter {
 
 /**
  * Opens a staged file again, for a store that crashed while it was being installed.
- * @throws StagedFileError when the file is not whole
+ * @throws StagedFileError when the file is not whole, or not there
  */
 export async function openStagedSnapshot(
   disk: Disk,
   path: string,
 ): Promise<{ header: StagedHeader; staged: StagedSnapshot }> {
-  const file = await disk.open(path, { create: false });
+  const file = await disk.open(path, { create: false }).catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
+      throw new StagedFileError(`${path} is not there`, { cause: error });
+    }
+    throw error;
+  });
   try {
     const { header } = await readHeader(file);
     const size = await file.size();

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { Prng } from '../../src/base/prng.js';
+import { stagedBehindBytesMax } from '../../src/multiraft/limits.js';
 import {
   openStagedSnapshot,
   StagedFileError,
@@ -82,4 +83,56 @@ t.test('limits of the header and of chunks', async (t) => {
   const large = { ...header, descriptor: Buffer.alloc(4 * 1024 * 1024) };
   await t.rejects(StagedFileWriter.create(disk, '/staging', 'c.staged', large), /too large/);
   t.notOk(disk.paths().includes('/staging/b.staged'));
+});
+
+/** A staged file on a disk that takes no write until it is let go on. */
+async function stageSlowly(): Promise<{ disk: MemoryDisk; writer: StagedFileWriter; goOn: (error?: Error) => void }> {
+  const disk = new MemoryDisk();
+  const writer = await StagedFileWriter.create(disk, '/staging', 'slow.staged', header);
+  let goOn: (error?: Error) => void = () => undefined;
+  const gate = new Promise<void>((resolve, reject) => {
+    goOn = (error) => (error === undefined ? resolve() : reject(error));
+  });
+  disk.intercept = (operation) => (operation === 'write' ? gate : undefined);
+  return { disk, writer, goOn };
+}
+
+/** Whether the promise has settled once everything that is ready has run. */
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  const pending = Symbol('pending');
+  await new Promise((resolve) => setImmediate(resolve));
+  const first = await Promise.race([promise.catch(() => undefined), Promise.resolve(pending)]);
+  return first !== pending;
+}
+
+t.test(
+  'past its limit of bytes that are not written yet, a staged file makes its sender wait for the disk',
+  async (t) => {
+    const { disk, writer, goOn } = await stageSlowly();
+    const chunk = Buffer.alloc(stagedBehindBytesMax / 8, 1);
+    for (let n = 0; n < 7; n++) await writer.write(chunk);
+    const past = writer.write(chunk);
+    t.notOk(await isSettled(past), 'with its head, the eighth chunk is past the limit');
+    goOn();
+    await past;
+    const { path } = await writer.finish();
+    t.same(
+      (await chunksOf(disk, path)).map(({ length }) => length),
+      Array.from({ length: 8 }, () => chunk.length),
+      'nothing was lost by waiting',
+    );
+  },
+);
+
+t.test('a sender that waits for the disk of a staged file hears of its failure', async (t) => {
+  const { disk, writer, goOn } = await stageSlowly();
+  const past = writer.write(Buffer.alloc(stagedBehindBytesMax + 1));
+  t.notOk(await isSettled(past));
+  goOn(new Error('EIO'));
+  await t.rejects(past, /EIO/);
+  await t.rejects(writer.write(Buffer.from('more')), /EIO/, 'and so does whoever comes after');
+  await t.rejects(writer.finish(), /EIO/);
+  disk.intercept = null;
+  await writer.abort();
+  t.same(disk.paths(), []);
 });

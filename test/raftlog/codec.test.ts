@@ -32,6 +32,7 @@ import {
 import { Replay } from '../../src/raftlog/replay.js';
 import { scanSegment } from '../../src/raftlog/segment_scan.js';
 import { Segment } from '../../src/raftlog/segment.js';
+import { SlotPool } from '../../src/raftlog/slot_pool.js';
 import { entry } from './support.js';
 
 const safe = fc.maxSafeNat();
@@ -199,6 +200,7 @@ void t.test('headers, footers and names come out as they went in, and damaged on
 void t.test('a segment full of anything is scanned without a fault', (t) => {
   const prng = new Prng(11);
   const none = {
+    slots: new SlotPool(),
     cachedEntry: () => null,
     loadEntries: () => Promise.resolve(),
     addLive: () => undefined,
