@@ -1,3 +1,5 @@
+import { UsageError } from './support/options.js';
+
 /**
  * Benchmarks: `npm run bench -- WORKLOAD [options]`. Every workload prints the machine's shape, medians with
  * their spread over runs, and a ratio against something measured beside it in the same run.
@@ -7,6 +9,13 @@ type Workload = (args: string[]) => Promise<void>;
 
 const workloads: Readonly<Record<string, { about: string; load: () => Promise<Workload> }>> = Object.freeze({
   put: { about: 'durable puts through a local cluster', load: async () => (await import('./put.js')).run },
+  get: { about: 'linearizable gets from a local cluster', load: async () => (await import('./get.js')).run },
+  groups: { about: 'what active and idle shards cost', load: async () => (await import('./groups.js')).run },
+  failover: {
+    about: 'kill -9 of a store, until all shards take writes',
+    load: async () => (await import('./failover.js')).run,
+  },
+  restart: { about: 'start of a store with many shards', load: async () => (await import('./restart.js')).run },
   raftlog: { about: 'the Raft log alone', load: async () => (await import('./raftlog.js')).run },
   'raft-core': { about: 'the Raft core alone, without I/O', load: async () => (await import('./raft_core.js')).run },
   multiraft: {
@@ -28,4 +37,10 @@ if (workload === undefined) {
   process.exit(2);
 }
 const run = await workload.load();
-await run(args);
+try {
+  await run(args);
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  console.error(error.message);
+  process.exit(2);
+}

@@ -15,6 +15,13 @@ export function cpuSeconds(pid: number): number | null {
   }
 }
 
+/** Resident bytes of a process, from /proc; NaN where there is no /proc, or no such process. */
+export function rssBytes(pid: number): number {
+  const file = `/proc/${pid}/status`;
+  if (!existsSync(file)) return NaN;
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? NaN) * 1024;
+}
+
 const mainThread = `/proc/self/task/${process.pid}/schedstat`;
 
 /** Milliseconds of CPU that the event loop's thread has used; of its busy time where there is no /proc. */

@@ -170,6 +170,7 @@ export class ListeningServer {
       appliedTerm: meta.term,
       stagedFile: stagedFileName(staged),
       previous: null,
+      taken: [],
     };
     await installShardSnapshot(must(this.engine, 'an engine'), installation, staged.read());
     this.installMs = performance.now() - startMs;

@@ -1,0 +1,107 @@
+import { AdminClient } from '../src/client/index.js';
+import type { SkerryClient } from '../src/client/index.js';
+import { BenchCluster, keyspace, pause } from './support/bench_cluster.js';
+import { writableMsMax } from './support/limits.js';
+import { readOptions } from './support/options.js';
+import { Report } from './support/report.js';
+import { keyPerShard } from './support/shard_keys.js';
+
+/**
+ * `npm run bench -- failover --shards 10000`: kill -9 of a store that leads a third of the shards, all of them idle, and then one
+ * write to every shard at once. How long until 99% and all of them have been written, counted from the kill.
+ */
+const specs = {
+  shards: { kind: 'integer', about: 'shards', default: 10_000, min: 3, max: 16_384 },
+  runs: { kind: 'integer', about: 'kills, one store after the other', default: 3, min: 1, max: 1_000 },
+  json: { kind: 'text', about: 'file for the report', default: 'bench-results/failover.json' },
+} as const;
+
+export async function run(args: string[]): Promise<void> {
+  const options = readOptions(args, specs);
+  const report = new Report('failover', options);
+  const cluster = await BenchCluster.start();
+  try {
+    const startMs = performance.now();
+    await cluster.createKeyspace({ shards: options.shards });
+    console.log(`${options.shards} shards: created in ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+    const client = await cluster.connect({ timeoutMs: writableMsMax, inFlightOps: 65_536 });
+    try {
+      for (let run = 0; run < options.runs; run++) {
+        report.add(`${options.shards} shards`, await once(cluster, client, keyPerShard(options.shards), run % 3));
+      }
+    } finally {
+      client.close();
+    }
+  } finally {
+    await cluster.stop();
+  }
+  report.finish(options.json);
+}
+
+async function once(
+  cluster: BenchCluster,
+  client: SkerryClient,
+  keys: readonly string[],
+  victim: number,
+): Promise<Record<string, number>> {
+  // Every route is known and every shard has been used, then all rest.
+  await writeAll(client, keys, performance.now());
+  await cluster.untilIdle();
+  const leaders = await leadersByStore(cluster);
+  const store = cluster.local.stores[victim];
+  if (store === undefined) throw new Error('there are three stores');
+  const led = leaders.get(store.ready.storeId ?? 0) ?? 0;
+  const beforeWithout = await writesOfIdle(client, keys);
+  await cluster.untilIdle();
+  const before = await cluster.counters();
+  const killedMs = performance.now();
+  await store.kill();
+  const times = await writeAll(client, keys, killedMs);
+  const after = await cluster.counters();
+  await store.start();
+  await pause(1_000);
+  const at = (share: number): number =>
+    (times[Math.min(times.length - 1, Math.ceil(times.length * share) - 1)] ?? NaN) / 1000;
+  const cpu = [1, 2, 3].filter((n) => n !== victim + 1).map((n) => `CPU store ${n}`);
+  return {
+    '99% of shards writable s': at(0.99),
+    'all shards writable s': at(1),
+    'half of the shards writable s': at(0.5),
+    'shards that the store led': led,
+    'the same writes without a kill, all s': beforeWithout,
+    'CPU of the others s': cpu.reduce((sum, name) => sum + ((after.get(name) ?? 0) - (before.get(name) ?? 0)), 0),
+    'CPU client s': (after.get('CPU client') ?? 0) - (before.get('CPU client') ?? 0),
+  };
+}
+
+/** What the writes alone take: the sleeping shards wake, and the client has its share of the machine. */
+async function writesOfIdle(client: SkerryClient, keys: readonly string[]): Promise<number> {
+  const startMs = performance.now();
+  const times = await writeAll(client, keys, startMs);
+  return (times.at(-1) ?? NaN) / 1000;
+}
+
+/** One write per key, all at once. When each was acknowledged, milliseconds since `sinceMs`, ascending. */
+async function writeAll(client: SkerryClient, keys: readonly string[], sinceMs: number): Promise<number[]> {
+  const times = await Promise.all(
+    keys.map(async (key) => {
+      await client.set(key, 'x');
+      return performance.now() - sinceMs;
+    }),
+  );
+  return times.sort((a, b) => a - b);
+}
+
+async function leadersByStore(cluster: BenchCluster): Promise<Map<number, number>> {
+  const admin = await AdminClient.connect({ placement: cluster.local.placement });
+  try {
+    const leaders = new Map<number, number>();
+    for await (const { route } of admin.listShards(keyspace)) {
+      const storeId = route?.leaderStoreId ?? 0;
+      leaders.set(storeId, (leaders.get(storeId) ?? 0) + 1);
+    }
+    return leaders;
+  } finally {
+    admin.close();
+  }
+}

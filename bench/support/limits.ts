@@ -1,0 +1,10 @@
+/** Limits of the benchmarks. */
+
+/** How long a keyspace may take until every shard has had a leader, milliseconds. */
+export const keyspaceWaitMs = 600_000;
+/** How long an idle cluster may take until all replicas hibernate, milliseconds. */
+export const settleMsMax = 300_000;
+/** How long a shard may take to become writable after a fault, milliseconds. */
+export const writableMsMax = 120_000;
+/** Operations that an open loop keeps outstanding per client; more are not begun, and counted. */
+export const openLoopOutstandingMax = 65_536;
