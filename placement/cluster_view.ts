@@ -1,9 +1,15 @@
 import { StoreState } from '../src/gen/skerry/v1/meta.js';
 import type { ReplicaProgress, ShardReport, StoreReport } from '../src/gen/skerry/v1/placement.js';
 import type { LeaderTable, Leadership } from './leader_table.js';
+import { heldLoadMs, hotShardShare, hotShardWorkMin } from './limits.js';
+import type { PlacementRules } from './rules/placement_rules.js';
+import { plainRules } from './rules/placement_rules.js';
+import { SlowStores } from './slow_stores.js';
 import type { ClusterState } from './state/cluster_state.js';
 import type { ShardRecord, StoreRecord } from './state/records.js';
 import { epochIsNewer } from './state/records.js';
+import type { Use } from './store_use.js';
+import { StoreUse } from './store_use.js';
 
 /** Times after which a silent store counts as disconnected and as down. */
 export interface StoreTimes {
@@ -16,6 +22,15 @@ export interface ShardStatus {
   readonly progress: readonly ReplicaProgress[];
   readonly approximateBytes: number;
   readonly approximateKeys: number;
+  readonly readsPerS: number;
+  readonly writesPerS: number;
+}
+
+/** What a shard's former leader said of its load: the new one has yet to measure it. */
+interface HeldLoad {
+  readonly readsPerS: number;
+  readonly writesPerS: number;
+  readonly untilMs: number;
 }
 
 interface StoreObservation {
@@ -40,6 +55,11 @@ export class ClusterView {
   private readonly statuses = new Map<number, ShardStatus>();
   /** Replicas that their stores have quarantined, with those stores. Replica ids are never used twice. */
   private readonly quarantined = new Map<number, { readonly storeId: number; readonly shardId: number }>();
+  private readonly use = new StoreUse();
+  private readonly slow = new SlowStores();
+  /** Rules that a dry run tries out, by keyspace. */
+  private readonly rulesTried = new Map<number, PlacementRules>();
+  private readonly heldLoads = new Map<number, HeldLoad>();
 
   /** sinceMs: when this view began; silence before it is held against no store. */
   constructor(options: { state: () => ClusterState; leaders: LeaderTable; times: StoreTimes; sinceMs: number }) {
@@ -58,6 +78,11 @@ export class ClusterView {
     return this.now;
   }
 
+  /** How long this view has been looking. */
+  get ageMs(): number {
+    return this.now - this.sinceMs;
+  }
+
   setTime(nowMs: number): void {
     this.now = Math.max(this.now, nowMs);
   }
@@ -70,6 +95,7 @@ export class ClusterView {
   /** Takes a store's report. Returns the shards of which a replica there was quarantined since the last one, or is not any more. */
   storeHeartbeat(storeId: number, report: StoreReport): number[] {
     this.observations.set(storeId, { report, atMs: this.now });
+    this.slow.heard(storeId, report.fsyncP99Us, this.now);
     const named = new Set(report.quarantined.map((r) => r.replicaId));
     const changed: number[] = [];
     for (const [replicaId, at] of this.quarantined) {
@@ -96,20 +122,100 @@ export class ClusterView {
     if (given?.epoch === undefined) return { leaderChanged: false, descriptorNewer: false };
     const known = this.leaders.get(given.shardId);
     if (known !== undefined && report.term < known.term) return { leaderChanged: false, descriptorNewer: false };
+    this.holdLoad(given.shardId, storeId);
     const leaderChanged = this.leaders.set(given.shardId, {
       leaderReplicaId: report.leaderReplicaId,
       leaderStoreId: storeId,
       term: report.term,
     });
     const { progress, approximateBytes, approximateKeys } = report;
-    this.statuses.set(given.shardId, { progress, approximateBytes, approximateKeys });
+    const { readsPerS, writesPerS } = this.loadWithHeld(given.shardId, report);
+    this.statuses.set(given.shardId, { progress, approximateBytes, approximateKeys, readsPerS, writesPerS });
     const record = this.state.shard(given.shardId);
+    this.shardChanged(given.shardId);
     return { leaderChanged, descriptorNewer: record === undefined || epochIsNewer(given.epoch, record.epoch) };
+  }
+
+  /** A load that was measured by the store that led until now counts on for a while. */
+  private holdLoad(shardId: number, leaderStoreId: number): void {
+    const status = this.statuses.get(shardId);
+    if (status === undefined || status.readsPerS + status.writesPerS === 0) return;
+    if (this.leaders.get(shardId)?.leaderStoreId === leaderStoreId) return;
+    const { readsPerS, writesPerS } = status;
+    this.heldLoads.set(shardId, { readsPerS, writesPerS, untilMs: this.now + heldLoadMs });
+  }
+
+  private loadWithHeld(shardId: number, report: ShardReport): Pick<ShardStatus, 'readsPerS' | 'writesPerS'> {
+    const held = this.heldLoads.get(shardId);
+    if (held === undefined) return report;
+    if (held.untilMs <= this.now) {
+      this.heldLoads.delete(shardId);
+      return report;
+    }
+    return {
+      readsPerS: Math.max(held.readsPerS, report.readsPerS),
+      writesPerS: Math.max(held.writesPerS, report.writesPerS),
+    };
+  }
+
+  /** The shard's replicas, leader, size or load may be others than before: counts them anew. */
+  shardChanged(shardId: number): void {
+    const shard = this.state.shard(shardId);
+    const status = this.statuses.get(shardId);
+    if (shard === undefined || status === undefined) {
+      this.use.forget(shardId);
+      return;
+    }
+    this.use.count(shardId, {
+      replicas: shard.replicas,
+      leaderStoreId: this.leaders.get(shardId)?.leaderStoreId ?? 0,
+      bytes: status.approximateBytes,
+      readsPerS: status.readsPerS,
+      writesPerS: status.writesPerS,
+    });
   }
 
   /** True when the route changed. */
   noLongerLed(storeId: number, shardId: number): boolean {
-    return this.leaders.resign(shardId, storeId);
+    const changed = this.leaders.resign(shardId, storeId);
+    if (changed) this.shardChanged(shardId);
+    return changed;
+  }
+
+  /** What the shards on a store add up to. */
+  useOf(storeId: number): Use {
+    return this.use.on(storeId);
+  }
+
+  /** Operations per second that the shard's leader serves. */
+  workOf(shardId: number): number {
+    const status = this.statuses.get(shardId);
+    return status === undefined ? 0 : status.readsPerS + status.writesPerS;
+  }
+
+  /** It carries so much of its leader's work that moving it is a question of load, not of counts. */
+  isHot(shardId: number): boolean {
+    const work = this.workOf(shardId);
+    if (work < hotShardWorkMin) return false;
+    return work >= hotShardShare * this.use.on(this.leaders.get(shardId)?.leaderStoreId ?? 0).work;
+  }
+
+  /** What is wanted of the shard's replicas. */
+  rulesOf(shard: ShardRecord): PlacementRules {
+    const voters = this.state.target(shard.shardId)?.voters;
+    const rules = this.rulesTried.get(shard.keyspaceId) ?? this.state.keyspace(shard.keyspaceId)?.rules;
+    if (rules === undefined) return plainRules(this.state.wantedVoters(shard));
+    return voters === undefined ? rules : { ...rules, voters };
+  }
+
+  /** Runs `use` as if the keyspace had these rules. */
+  withRules<T>(keyspaceId: number, rules: PlacementRules, use: () => T): T {
+    this.rulesTried.set(keyspaceId, rules);
+    try {
+      return use();
+    } finally {
+      this.rulesTried.delete(keyspaceId);
+    }
   }
 
   leaderOf(shardId: number): Leadership | undefined {
@@ -168,14 +274,26 @@ export class ClusterView {
     return store.state === 'up' && this.isConnected(store.storeId) && this.report(store.storeId)?.diskFull !== true;
   }
 
-  /** Connected, wanted, and with a disk that syncs: may be given leaders. */
+  /** Connected, wanted, and with a disk that syncs in time: may be given leaders. */
   acceptsLeaders(store: StoreRecord): boolean {
-    return store.state === 'up' && this.isConnected(store.storeId) && this.report(store.storeId)?.diskStalled !== true;
+    const { storeId } = store;
+    return store.state === 'up' && this.isConnected(storeId) && !this.isStalled(storeId) && !this.slow.has(storeId);
+  }
+
+  /** Its disk has not synced for so long that it gave its leaderships away. */
+  isStalled(storeId: number): boolean {
+    return this.report(storeId)?.diskStalled === true;
+  }
+
+  /** Its disk has been slow for a while. */
+  isSlow(storeId: number): boolean {
+    return this.slow.has(storeId);
   }
 
   storeState(store: StoreRecord): StoreState {
     if (store.state === 'tombstone') return StoreState.TOMBSTONE;
     if (store.state === 'draining') return StoreState.DRAINING;
+    if (store.state === 'maintenance') return StoreState.MAINTENANCE;
     if (this.isDown(store.storeId)) return StoreState.DOWN;
     // A store that was never heard has not disconnected until it had the time to speak.
     return this.silenceMs(store.storeId) > this.times.storeDisconnectMs ? StoreState.DISCONNECTED : StoreState.UP;
@@ -193,6 +311,8 @@ export class ClusterView {
   /** Forgets what was said of shards that the state does not hold any more. */
   forgetShard(shardId: number): void {
     this.statuses.delete(shardId);
+    this.heldLoads.delete(shardId);
+    this.use.forget(shardId);
     this.leaders.forget(shardId);
   }
 

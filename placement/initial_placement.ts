@@ -1,6 +1,7 @@
 import HashRing from 'hashring';
 import { must } from '../src/base/assert.js';
-import { distinctHosts, distinctZones, isApart } from './isolation.js';
+import { distinctHosts, distinctValues, isApart } from './isolation.js';
+import { spreadDefault } from './rules/placement_rules.js';
 import type { StoreRecord } from './state/records.js';
 import type { StoreLoad } from './store_loads.js';
 
@@ -98,7 +99,7 @@ function chooseStores(order: readonly Bin[], count: number): Bin[] {
   };
   const addsZone = (bin: Bin): boolean => {
     const stores = storesOf(chosen);
-    return distinctZones([...stores, bin.store]) > distinctZones(stores);
+    return distinctValues([...stores, bin.store], spreadDefault) > distinctValues(stores, spreadDefault);
   };
   const belowCap = (bin: Bin): boolean => bin.replicas < bin.cap;
   take((bin) => addsZone(bin) && belowCap(bin));
@@ -140,8 +141,8 @@ function lessLoaded(chosen: readonly Bin[], from: Bin, bins: readonly Bin[]): Bi
     if (share > (from.replicas - 1) / from.load.weight || chosen.includes(bin)) continue;
     if (best !== null && share >= (best.replicas + 1) / best.load.weight) continue;
     const others = storesOf(chosen.filter((other) => other !== from));
-    const zones = distinctZones([...others, from.store]);
-    if (isApart(bin.store, others) && distinctZones([...others, bin.store]) >= zones) best = bin;
+    const zones = distinctValues([...others, from.store], spreadDefault);
+    if (isApart(bin.store, others) && distinctValues([...others, bin.store], spreadDefault) >= zones) best = bin;
   }
   return best;
 }

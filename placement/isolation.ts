@@ -2,8 +2,8 @@ import type { StoreRecord } from './state/records.js';
 
 /**
  * Labels that keep the replicas of a shard apart. `host` is a rule: no two replicas on one host, because several
- * stores of one machine share its fate. `zone` is a wish: as many zones as there are. A store without a host label is
- * a host of its own.
+ * stores of one machine share its fate. `zone`, or the label that the keyspace's policy names, is a wish: as many values as
+ * there are. A store without a host label is a host of its own.
  */
 export function hostOf(store: Pick<StoreRecord, 'storeId' | 'labels'>): string {
   const label = store.labels.find((l) => l.key === 'host');
@@ -11,17 +11,13 @@ export function hostOf(store: Pick<StoreRecord, 'storeId' | 'labels'>): string {
   return label === undefined ? `\u0000store ${store.storeId}` : label.value;
 }
 
-/** Empty: no zone label; such stores count as one zone. */
-export function zoneOf(store: Pick<StoreRecord, 'labels'>): string {
-  return store.labels.find((l) => l.key === 'zone')?.value ?? '';
-}
-
 export function distinctHosts(stores: readonly StoreRecord[]): number {
   return new Set(stores.map(hostOf)).size;
 }
 
-export function distinctZones(stores: readonly StoreRecord[]): number {
-  return new Set(stores.map(zoneOf)).size;
+/** Values of a label among the stores; those without it count as one value. */
+export function distinctValues(stores: readonly StoreRecord[], label: string): number {
+  return new Set(stores.map((store) => store.labels.find((l) => l.key === label)?.value ?? '')).size;
 }
 
 /** True when the store shares its host with none of the others. */

@@ -5,6 +5,7 @@ import { ClusterView } from './cluster_view.js';
 import type { StoreTimes } from './cluster_view.js';
 import { DescriptorInbox } from './descriptor_inbox.js';
 import { KeyspaceProgress } from './keyspace_progress.js';
+import type { Hindrance } from './hindrance.js';
 import type { LeaderTable } from './leader_table.js';
 import type { MoveLimits } from './move_limits.js';
 import { IdPool } from './operators/id_pool.js';
@@ -14,6 +15,7 @@ import type { Proposer } from './proposer.js';
 import type { ClusterState, StateChanges } from './state/cluster_state.js';
 import type { PlacementCommand } from './state/commands.js';
 import { epochIsNewer } from './state/records.js';
+import type { ShardSizes } from './shard_sizes.js';
 import { Scrubber } from './scrub/scrubber.js';
 import type { SessionSink, StoreSession } from './store_sessions.js';
 import { StoreSessions } from './store_sessions.js';
@@ -22,10 +24,11 @@ import { WireFault } from './wire_fault.js';
 export interface LeaderWorkSettings {
   readonly times: StoreTimes;
   readonly limits: MoveLimits;
+  readonly sizes: ShardSizes;
   readonly patrolIntervalMs: number;
   readonly scheduleIntervalMs: number;
-  /** Whether schedulers may work right now. */
-  readonly mayBalance: () => boolean;
+  /** Why schedulers may not work right now; null: they may. */
+  readonly balanceHindrance: () => Hindrance | null;
   readonly scrub: {
     readonly bytesPerSecond: number;
     /** Whether a comparison of all shards should begin now. */
@@ -77,7 +80,8 @@ export class LeaderWork {
       ids: this.ids,
       limits: settings.limits,
       logger,
-      mayBalance: () => settings.mayBalance() && !this.keyspaces.isMoving,
+      sizes: settings.sizes,
+      balanceHindrance: () => settings.balanceHindrance() ?? (this.keyspaces.isMoving ? { kind: 'creating' } : null),
       send: (storeId, command) => this.sessions.send(storeId, command),
       finished: (operator) => this.operatorFinished(operator),
     });

@@ -86,6 +86,31 @@ export const retriesPerTickMax = 256;
 /** Operators that one round of a scheduler makes at most. */
 export const operatorsPerRoundMax = 256;
 
+/** Shards that one round of a scheduler looks at; the next round goes on from there. */
+export const candidatesPerRoundMax = 65_536;
+/** What every replica counts in balance beside its bytes: below this, all shards cost alike. */
+export const replicaBaseBytes = 16 * 1024 * 1024;
+/** A store whose slowest syncs took this long (p99, microseconds) for this time counts as slow... */
+export const slowSyncUs = 1_000_000;
+export const slowAfterMs = 30_000;
+/** ...and as sound again when they took half as long for this time. */
+export const soundAfterMs = 2 * 60_000;
+/** A load that a former leader measured counts on for this time: the new one averages over some seconds. */
+export const heldLoadMs = 30_000;
+/** Operations per second from which a shard may count as hot, if they are also this share of its leader's store. */
+export const hotShardWorkMin = 200;
+export const hotShardShare = 0.05;
+/** Operations per second below which a store's load is nobody's concern. */
+export const hotStoreWorkMin = 2_000;
+/** Stores are even in load when they are apart by no more than this part of the mean. */
+export const hotTolerance = 0.2;
+/** A shard that was just split or merged is neither split nor merged again by itself for this time. */
+export const reshapedShardRestMs = 60 * 60_000;
+/** One whose split or merge failed is tried again after this time. */
+export const failedReshapeRestMs = 5 * 60_000;
+/** A keyspace is scattered when its largest and smallest shares differ by no more than this part of a fair one. */
+export const scatterTolerance = 0.25;
+
 /** Shards whose replicas are compared at once in the cluster; a store computes no more checksums than these at a time. */
 export const scrubShardsInFlightMax = 2;
 /** Requests to compare a shard that wait for their turn; past it callers get ServerIsBusy. */
@@ -135,6 +160,7 @@ export const engineWriteBufferBytes = 32 * 1024 * 1024;
 
 assert(shardsPerCreateMax <= shardsCreatingMax, 'a whole command of shards may be created at a time');
 assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several commands');
+assert(soundAfterMs > slowAfterMs, 'a store is slow for longer than it takes to become slow');
 assert(idPoolLowWater < idPoolSize && idPoolSize <= idsPerCallMax, 'the id pool is filled by one call');
 assert(routesPerPageDefault <= routesPerPageMax && shardsPerPageDefault <= shardsPerPageMax, 'pages fit');
 assert(metadataPageDefault <= metadataPageMax && metadataEntriesMax > metadataPageMax, 'pages of metadata fit');

@@ -1,3 +1,4 @@
+import type { Hindrance, LimitName } from './hindrance.js';
 import type { OperatorPlan } from './operators/operator.js';
 import { effectOf } from './operators/operator.js';
 import type { StoreLoads } from './store_loads.js';
@@ -23,26 +24,40 @@ export const moveLimitsDefault: MoveLimits = {
 };
 
 /** The limit that a plan would pass, or null if it may start. People are not held back: they asked for one thing. */
-export function limitReached(plan: OperatorPlan, loads: StoreLoads, limits: MoveLimits): string | null {
+export function limitReached(plan: OperatorPlan, loads: StoreLoads, limits: MoveLimits): Hindrance | null {
   if (plan.source === 'admin') return null;
   const effect = effectOf(plan.steps);
-  const perStore = plan.source === 'checker' ? limits.repairsPerStore : limits.movesPerStore;
   if (effect.adds.length > 0) {
-    if (totalIncoming(loads) >= limits.movesInCluster) return 'limits.moves_in_cluster';
+    const cluster = clusterMovesReached(loads, limits);
+    if (cluster !== null) return cluster;
+    const name = plan.source === 'checker' ? 'repairsPerStore' : 'movesPerStore';
     for (const storeId of effect.adds) {
-      if ((loads.get(storeId)?.incoming ?? 0) >= perStore) return `limits per store: store ${storeId} (incoming)`;
+      if ((loads.get(storeId)?.incoming ?? 0) >= limits[name]) return reached(name, storeId, limits);
     }
     for (const storeId of effect.removes) {
-      if ((loads.get(storeId)?.outgoing ?? 0) >= perStore) return `limits per store: store ${storeId} (outgoing)`;
+      if ((loads.get(storeId)?.outgoing ?? 0) >= limits[name]) return reached(name, storeId, limits);
     }
     return null;
   }
   if (effect.leaderTo === 0 || effect.removes.length > 0) return null;
-  if (totalTransfers(loads) >= limits.transfersInCluster) return 'limits.transfers_in_cluster';
-  if ((loads.get(effect.leaderTo)?.transfers ?? 0) >= limits.transfersPerStore) {
-    return `limits.transfers_per_store: store ${effect.leaderTo}`;
-  }
-  return null;
+  const cluster = clusterTransfersReached(loads, limits);
+  if (cluster !== null) return cluster;
+  const { transfers } = loads.get(effect.leaderTo) ?? { transfers: 0 };
+  return transfers >= limits.transfersPerStore ? reached('transfersPerStore', effect.leaderTo, limits) : null;
+}
+
+/** No further replica may be on its way in the cluster. */
+export function clusterMovesReached(loads: StoreLoads, limits: MoveLimits): Hindrance | null {
+  return totalIncoming(loads) >= limits.movesInCluster ? reached('movesInCluster', 0, limits) : null;
+}
+
+/** No further leader transfer may be on its way in the cluster. */
+export function clusterTransfersReached(loads: StoreLoads, limits: MoveLimits): Hindrance | null {
+  return totalTransfers(loads) >= limits.transfersInCluster ? reached('transfersInCluster', 0, limits) : null;
+}
+
+function reached(limit: LimitName, storeId: number, limits: MoveLimits): Hindrance {
+  return { kind: 'limit', limit, storeId, max: limits[limit] };
 }
 
 function totalIncoming(loads: StoreLoads): number {

@@ -5,6 +5,7 @@ import { windowProblem } from './balance_windows.js';
 import type { BalanceWindow } from './balance_windows.js';
 import type { MemberAddress } from './member_lines.js';
 import { moveLimitsDefault } from './move_limits.js';
+import { mergedShareMax, shardSizesDefault } from './shard_sizes.js';
 
 /**
  * Configuration of a placement server; src/base/config_schema.ts says how keys are spelled in files, environment
@@ -31,6 +32,7 @@ const windows = z
 
 const milliseconds = z.int().min(1);
 const count = z.int().min(1);
+const amount = z.int().min(0);
 
 export const placementConfigSchema = z.object({
   memberId: z.int().min(1).describe('id of this member, one of the members'),
@@ -55,6 +57,17 @@ export const placementConfigSchema = z.object({
       movesInCluster: count.default(moveLimitsDefault.movesInCluster).describe('replicas on their way at once'),
       transfersPerStore: count.default(moveLimitsDefault.transfersPerStore).describe('leader transfers at one store'),
       transfersInCluster: count.default(moveLimitsDefault.transfersInCluster).describe('leader transfers at once'),
+    })
+    .prefault({}),
+  shards: z
+    .object({
+      splitBytes: amount.default(shardSizesDefault.splitBytes).describe('bytes above which a shard is split; 0: never'),
+      splitKeys: amount.default(shardSizesDefault.splitKeys).describe('keys above which it is; 0: never'),
+      splitWork: amount
+        .default(shardSizesDefault.splitWork)
+        .describe('operations per second above which it is; 0: never'),
+      mergeBytes: amount.default(shardSizesDefault.mergeBytes).describe('bytes below which it may be merged; 0: never'),
+      mergeKeys: amount.default(shardSizesDefault.mergeKeys).describe('keys below which it may be merged'),
     })
     .prefault({}),
   scrub: z
@@ -96,6 +109,14 @@ export function configProblems(config: PlacementConfig): string[] {
   }
   if (config.storeDownMs < config.storeDisconnectMs) {
     problems.push('store_down_ms: must not be below store_disconnect_ms');
+  }
+  const { splitBytes, splitKeys, mergeBytes, mergeKeys } = config.shards;
+  // Two shards at the limit of merging must make one that is not split again.
+  if (splitBytes > 0 && 2 * mergeBytes > splitBytes * mergedShareMax) {
+    problems.push(`shards.merge_bytes: must be at most ${mergedShareMax / 2} of shards.split_bytes`);
+  }
+  if (splitKeys > 0 && 2 * mergeKeys > splitKeys * mergedShareMax) {
+    problems.push(`shards.merge_keys: must be at most ${mergedShareMax / 2} of shards.split_keys`);
   }
   if (config.members.length > 1) {
     for (const { id, address } of config.members) {

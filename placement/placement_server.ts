@@ -172,9 +172,13 @@ function settingsOf(config: PlacementConfig, runtime: Runtime): LeaderWorkSettin
   return {
     times: { storeDisconnectMs: config.storeDisconnectMs, storeDownMs: config.storeDownMs },
     limits: config.limits,
+    sizes: config.shards,
     patrolIntervalMs: config.patrolIntervalMs,
     scheduleIntervalMs: config.scheduleIntervalMs,
-    mayBalance: () => config.balance && windows.isOpen(runtime.wallMs()),
+    balanceHindrance: () => {
+      if (!config.balance) return { kind: 'switchedOff' };
+      return windows.isOpen(runtime.wallMs()) ? null : { kind: 'windowClosed' };
+    },
     scrub: { bytesPerSecond: config.scrub.bytesPerSecond, isDue: () => schedule.isDue(runtime.wallMs()) },
   };
 }

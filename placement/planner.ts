@@ -1,8 +1,12 @@
 import type { Logger } from '../src/base/logger.js';
 import type { StoreCommand } from '../src/gen/skerry/v1/placement.js';
+import { CheckContext } from './checkers/check_context.js';
 import { checkShard } from './checkers/check_shard.js';
+import type { Want } from './checkers/check_result.js';
 import type { ClusterView } from './cluster_view.js';
 import { checksPerTickMax, patrolPerTickMax, retriesPerTickMax } from './limits.js';
+import type { Hindrance } from './hindrance.js';
+import { describeHindrance } from './hindrance.js';
 import type { MoveLimits } from './move_limits.js';
 import { limitReached } from './move_limits.js';
 import { OperatorController } from './operators/controller.js';
@@ -12,25 +16,35 @@ import { effectOf } from './operators/operator.js';
 import { OperatorTable } from './operators/operator_table.js';
 import { balanceLeaders } from './schedulers/balance_leaders.js';
 import { balanceReplicas } from './schedulers/balance_replicas.js';
+import { Cursors } from './schedulers/cursors.js';
 import { evictLeaders } from './schedulers/evict_leaders.js';
-import type { Scheduler } from './schedulers/scheduler.js';
-import type { StoreLoads } from './store_loads.js';
+import { hotShards } from './schedulers/hot_shards.js';
+import { scatterKeyspaces } from './schedulers/scatter_keyspaces.js';
+import type { Scheduler, SchedulerContext } from './schedulers/scheduler.js';
+import type { ShardSizes } from './shard_sizes.js';
 import { addInFlight, storeLoads } from './store_loads.js';
 
 export interface PlannerOptions {
   readonly view: ClusterView;
   readonly ids: IdPool;
   readonly limits: MoveLimits;
+  readonly sizes: ShardSizes;
   readonly logger: Logger;
-  /** False: schedulers rest (switched off, or outside of the balance windows). Repairs go on. */
-  readonly mayBalance: () => boolean;
+  /** Why schedulers rest (switched off, or outside of the balance windows); null: they do not. Repairs go on. */
+  readonly balanceHindrance: () => Hindrance | null;
   readonly send: (storeId: number, command: StoreCommand) => void;
   readonly finished: (operator: Operator) => void;
 }
 
 /** Repairs come first; of the schedulers, the cheap ones. */
 const repairSchedulers: readonly Scheduler[] = [evictLeaders];
-const balanceSchedulers: readonly Scheduler[] = [balanceReplicas, balanceLeaders];
+const balanceSchedulers: readonly Scheduler[] = [balanceReplicas, balanceLeaders, hotShards, scatterKeyspaces];
+
+/** A shard that needs something and does not get it. */
+export interface Blocked {
+  readonly wants: Want;
+  readonly hindrance: Hindrance;
+}
 
 /**
  * Decides what to do next: shards that changed are checked soon, all shards are checked in turn, and schedulers look at
@@ -47,7 +61,10 @@ export class Planner {
   private patrol: IterableIterator<{ readonly shardId: number }> | null = null;
   /** Shards whose repair waits for a limit. */
   private readonly waiting = new Set<number>();
-  private readonly blockedReasons = new Map<number, string>();
+  private readonly blocked = new Map<number, Blocked>();
+  private readonly cursors = new Cursors();
+  /** Why each scheduler planned no more in its last round. */
+  private readonly rounds = new Map<string, Hindrance | null>();
   private readonly downStores = new Set<number>();
 
   constructor(options: PlannerOptions) {
@@ -65,17 +82,25 @@ export class Planner {
     });
   }
 
-  /** Why a shard that needs repair is not repaired; undefined: nothing holds it back. */
+  /** Why a shard that needs something does not get it; undefined: nothing holds it back. */
+  blockedOn(shardId: number): Blocked | undefined {
+    return this.blocked.get(shardId);
+  }
+
+  /** The same for people. */
   blockedReason(shardId: number): string | undefined {
-    return this.blockedReasons.get(shardId);
+    const found = this.blocked.get(shardId);
+    if (found === undefined) return undefined;
+    return `${found.wants.reason}; ${describeHindrance(found.hindrance, this.options.view.nowMs)}`;
   }
 
   get blockedCount(): number {
-    return this.blockedReasons.size;
+    return this.blocked.size;
   }
 
   /** A report came, or the descriptor changed. */
   shardChanged(shardId: number): void {
+    this.options.view.shardChanged(shardId);
     this.controller.shardChanged(shardId);
     if (this.table.onShard(shardId) === undefined) this.toCheck.add(shardId);
   }
@@ -88,7 +113,7 @@ export class Planner {
   shardGone(shardId: number): void {
     this.toCheck.delete(shardId);
     this.waiting.delete(shardId);
-    this.blockedReasons.delete(shardId);
+    this.blocked.delete(shardId);
   }
 
   /** Drives operators, then checks shards, as many as a tick may take. */
@@ -99,12 +124,12 @@ export class Planner {
     this.noticeDownStores();
     this.takeWaiting();
     this.fillFromPatrol();
-    const loads = storeLoads(view, this.table);
+    const context = this.checkContext();
     let left = checksPerTickMax;
     for (const shardId of this.toCheck) {
       if (left-- === 0) break;
       this.toCheck.delete(shardId);
-      this.check(shardId, loads);
+      this.check(shardId, context);
     }
   }
 
@@ -112,35 +137,47 @@ export class Planner {
   schedule(): void {
     if (!this.options.view.isSettled()) return;
     this.run(repairSchedulers);
-    if (this.options.mayBalance()) this.run(balanceSchedulers);
+    if (this.options.balanceHindrance() === null) this.run(balanceSchedulers);
   }
 
   private run(schedulers: readonly Scheduler[]): void {
-    const { view, limits } = this.options;
     for (const scheduler of schedulers) {
-      const loads = storeLoads(view, this.table);
-      for (const plan of scheduler.schedule({ view, operators: this.table, limits, loads })) {
+      const { plans, hindrance } = scheduler.schedule(this.schedulerContext());
+      this.rounds.set(scheduler.name, hindrance);
+      for (const plan of plans) {
         if (!this.controller.admit(plan).ok) return;
       }
     }
   }
 
-  private check(shardId: number, loads: StoreLoads): void {
+  private checkContext(): CheckContext {
+    const { view, sizes } = this.options;
+    return new CheckContext(view, storeLoads(view, this.table), this.table, sizes);
+  }
+
+  private schedulerContext(): SchedulerContext {
     const { view, limits } = this.options;
+    this.cursors.refill();
+    return { view, operators: this.table, limits, loads: storeLoads(view, this.table), cursors: this.cursors };
+  }
+
+  private check(shardId: number, context: CheckContext): void {
+    const { view, loads } = context;
     const shard = view.state.shard(shardId);
     if (shard === undefined || view.state.keyspace(shard.keyspaceId)?.phase !== 'ready') return;
     if (this.table.onShard(shardId) !== undefined) return;
-    const result = checkShard(view, shard, loads);
+    const result = checkShard(context, shard);
     if (result.kind === 'blocked') {
-      this.blockedReasons.set(shardId, result.reason);
+      this.blocked.set(shardId, result);
       return;
     }
-    this.blockedReasons.delete(shardId);
-    if (result.kind === 'sound') return;
-    const limit = limitReached(result.plan, loads, limits);
-    if (limit !== null) {
+    this.blocked.delete(shardId);
+    if (result.kind !== 'plan') return;
+    const { kind, reason } = result.plan;
+    const hindrance = limitReached(result.plan, loads, this.options.limits);
+    if (hindrance !== null) {
       this.waiting.add(shardId);
-      this.blockedReasons.set(shardId, `${result.plan.reason}; waiting for ${limit}`);
+      this.blocked.set(shardId, { wants: { kind, reason }, hindrance });
       return;
     }
     if (this.controller.admit(result.plan).ok) addInFlight(loads, view, shardId, effectOf(result.plan.steps));

@@ -9,7 +9,11 @@ export interface StoreLoad {
   /** Share of the work it should bear, relative to the largest store (1). */
   readonly weight: number;
   replicas: number;
+  /** Of its replicas, as their leaders estimate them. */
+  bytes: number;
   leaders: number;
+  /** Operations per second that it has a part in. */
+  work: number;
   /** Replica moves in flight to it and from it. */
   incoming: number;
   outgoing: number;
@@ -34,7 +38,9 @@ export function storeLoads(view: ClusterView, operators: OperatorTable): Map<num
       store,
       weight: capacityWeight(view.report(store.storeId)?.capacityBytes ?? 0, capacityMax),
       replicas: view.state.shardIdsOn(store.storeId).size,
+      bytes: view.useOf(store.storeId).bytes,
       leaders: view.leaders.countOn(store.storeId),
+      work: view.useOf(store.storeId).work,
       incoming: 0,
       outgoing: 0,
       transfers: 0,
@@ -53,17 +59,23 @@ export function addInFlight(
   shardId: number,
   effect: ReturnType<typeof effectOf>,
 ): void {
+  const status = view.status(shardId);
+  const bytes = status?.approximateBytes ?? 0;
   for (const storeId of effect.adds) {
     const load = loads.get(storeId);
     if (load === undefined) continue;
     load.incoming++;
-    if (!view.state.shardIdsOn(storeId).has(shardId)) load.replicas++;
+    if (view.state.shardIdsOn(storeId).has(shardId)) continue;
+    load.replicas++;
+    load.bytes += bytes;
   }
   for (const storeId of effect.removes) {
     const load = loads.get(storeId);
     if (load === undefined) continue;
     load.outgoing++;
-    if (view.state.shardIdsOn(storeId).has(shardId)) load.replicas--;
+    if (!view.state.shardIdsOn(storeId).has(shardId)) continue;
+    load.replicas--;
+    load.bytes -= bytes;
   }
   if (effect.leaderTo === 0) return;
   const from = loads.get(view.leaderOf(shardId)?.leaderStoreId ?? 0);
@@ -72,9 +84,11 @@ export function addInFlight(
   to.transfers++;
   if (from === to) return;
   to.leaders++;
+  to.work += view.workOf(shardId);
   if (from !== undefined) {
     from.transfers++;
     from.leaders--;
+    from.work -= view.workOf(shardId);
   }
 }
 

@@ -1,12 +1,14 @@
 import { must } from '../../src/base/assert.js';
 import type { Replica } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
-import { chooseTarget, holders, replicaScore } from '../choose_target.js';
+import { findTarget, holders, replicaScore, voterHolders } from '../choose_target.js';
 import type { ClusterView } from '../cluster_view.js';
 import { isApart } from '../isolation.js';
 import { addSteps, moveSteps, removeSteps, renewSteps } from '../operators/plans.js';
 import type { ShardRecord } from '../state/records.js';
-import type { StoreLoads } from '../store_loads.js';
+import { fitOf, setback } from '../rules/fit.js';
+import { hasLabels } from '../rules/placement_rules.js';
+import type { CheckContext } from './check_context.js';
 import type { CheckResult, Checker } from './check_result.js';
 import { blocked, repair, sound } from './check_result.js';
 
@@ -16,57 +18,56 @@ import { blocked, repair, sound } from './check_result.js';
  * the number of voters never falls. The exception is a damaged one that no other store can replace: it takes part in
  * nothing, so leaving it out costs nothing, and its own store then takes its successor.
  */
-export const checkReplicas: Checker = (view, shard, loads): CheckResult => {
-  const voters = shard.replicas.filter((r) => r.role === ReplicaRole.VOTER);
-  const wanted = view.state.wantedVoters(shard);
-  if (voters.length > wanted) return removeExtra(view, shard, voters, loads);
-  const damaged = voters.find((r) => view.isQuarantined(r.replicaId));
-  const held = damaged === undefined ? sound : replaceDamaged(view, shard, damaged, voters.length < wanted, loads);
-  if (held.kind === 'plan') return held;
-  for (const replica of voters) {
-    if (!view.isDown(replica.storeId)) continue;
-    return replace(view, shard, replica, loads, 'replace-down-replica', `store ${replica.storeId} is down`);
-  }
-  for (const replica of voters) {
-    if (view.state.store(replica.storeId)?.state !== 'draining') continue;
-    return replace(view, shard, replica, loads, 'drain-replica', `store ${replica.storeId} is being drained`);
-  }
-  if (voters.length < wanted) return addMissing(view, shard, voters.length, wanted, loads);
-  return held;
+export const replicaChecker: Checker = {
+  name: 'replicas',
+  check(context, shard): CheckResult {
+    const { view } = context;
+    const voters = shard.replicas.filter((r) => r.role === ReplicaRole.VOTER);
+    const wanted = view.rulesOf(shard).voters;
+    if (voters.length > wanted) return removeExtra(context, shard, voters);
+    const damaged = voters.find((r) => view.isQuarantined(r.replicaId));
+    const held = damaged === undefined ? sound : replaceDamaged(context, shard, damaged, voters.length < wanted);
+    if (held.kind === 'plan') return held;
+    for (const replica of voters) {
+      if (!view.isDown(replica.storeId)) continue;
+      return replace(context, shard, replica, 'replace-down-replica', `store ${replica.storeId} is down`);
+    }
+    for (const replica of voters) {
+      if (view.state.store(replica.storeId)?.state !== 'draining') continue;
+      return replace(context, shard, replica, 'drain-replica', `store ${replica.storeId} is being drained`);
+    }
+    if (voters.length < wanted) return addMissing(context, shard, voters.length, wanted);
+    return held;
+  },
 };
 
 function replace(
-  view: ClusterView,
+  { view, loads }: CheckContext,
   shard: ShardRecord,
   replica: Replica,
-  loads: StoreLoads,
   kind: string,
   reason: string,
 ): CheckResult {
-  const target = chooseTarget(view, shard, replica.storeId, loads);
-  if (target === null) return blocked(`${reason}, and no other store may take a replica`);
-  return repair(shard, kind, reason, moveSteps(view, shard, replica.storeId, target.storeId, loads));
+  const { store, rejected } = findTarget(view, shard, replica.storeId, loads);
+  if (store === null) return blocked(kind, reason, { kind: 'noCandidate', rejected });
+  return repair(shard, kind, reason, moveSteps(view, shard, replica.storeId, store.storeId, loads));
 }
 
 /** At once: unlike a store that is silent, a replica that lost data does not come back. One at a time, or the votes run out. */
 function replaceDamaged(
-  view: ClusterView,
+  { view, loads }: CheckContext,
   shard: ShardRecord,
   damaged: Replica,
   isOneMissing: boolean,
-  loads: StoreLoads,
 ): CheckResult {
   const { storeId } = damaged;
+  const kind = 'replace-damaged-replica';
   const reason = `the replica on store ${storeId} lost data`;
-  if (isOneMissing) return blocked(`${reason}; a missing voter comes first`);
-  const target = chooseTarget(view, shard, storeId, loads);
-  if (target !== null) {
-    return repair(shard, 'replace-damaged-replica', reason, moveSteps(view, shard, storeId, target.storeId, loads));
-  }
-  if (loads.get(storeId)?.acceptsReplicas !== true) return blocked(`${reason}, and no store may take another`);
-  if (!standsWithout(view, shard, damaged)) {
-    return blocked(`${reason}; it is replaced once a majority of the others has caught up`);
-  }
+  if (isOneMissing) return blocked(kind, reason, { kind: 'order', first: 'a missing voter' });
+  const { store, rejected } = findTarget(view, shard, storeId, loads);
+  if (store !== null) return repair(shard, kind, reason, moveSteps(view, shard, storeId, store.storeId, loads));
+  if (loads.get(storeId)?.acceptsReplicas !== true) return blocked(kind, reason, { kind: 'noCandidate', rejected });
+  if (!standsWithout(view, shard, damaged)) return blocked(kind, reason, { kind: 'votes' });
   return repair(shard, 'renew-damaged-replica', reason, renewSteps(view, shard, damaged, loads));
 }
 
@@ -77,25 +78,16 @@ function standsWithout(view: ClusterView, shard: ShardRecord, leaving: Replica):
   return healthy.length > others.length / 2;
 }
 
-function addMissing(
-  view: ClusterView,
-  shard: ShardRecord,
-  voters: number,
-  wanted: number,
-  loads: StoreLoads,
-): CheckResult {
+function addMissing({ view, loads }: CheckContext, shard: ShardRecord, voters: number, wanted: number): CheckResult {
   const reason = `${voters} of ${wanted} voters`;
-  const target = chooseTarget(view, shard, 0, loads);
-  if (target === null) return blocked(`${reason}, and no store may take a replica`);
-  return repair(shard, 'add-replica', reason, addSteps(target.storeId));
+  const { store, rejected } = findTarget(view, shard, 0, loads);
+  if (store === null) return blocked('add-replica', reason, { kind: 'noCandidate', rejected });
+  return repair(shard, 'add-replica', reason, addSteps(store.storeId));
 }
 
-function removeExtra(
-  view: ClusterView,
-  shard: ShardRecord,
-  voters: readonly Replica[],
-  loads: StoreLoads,
-): CheckResult {
+function removeExtra({ view, loads }: CheckContext, shard: ShardRecord, voters: readonly Replica[]): CheckResult {
+  const rules = view.rulesOf(shard);
+  const fit = fitOf(rules, voterHolders(view, shard, 0));
   const leaderStoreId = view.leaderOf(shard.shardId)?.leaderStoreId;
   const penalty = (replica: Replica): readonly number[] => {
     const store = view.state.store(replica.storeId);
@@ -106,6 +98,8 @@ function removeExtra(
       store?.state === 'draining' ? 1 : 0,
       view.isConnected(replica.storeId) && view.isCaughtUp(shard.shardId, replica.replicaId) ? 0 : 1,
       store !== undefined && !isApart(store, holders(view, shard, replica.storeId)) ? 1 : 0,
+      store !== undefined && !hasLabels(store, rules.votersOn) ? 1 : 0,
+      setback(fit, fitOf(rules, voterHolders(view, shard, replica.storeId))) === null ? 1 : 0,
       replica.storeId === leaderStoreId ? 0 : 1,
       load === undefined ? 0 : replicaScore(load),
     ];

@@ -1,4 +1,4 @@
-import { must } from '../../src/base/assert.js';
+import { assert, must } from '../../src/base/assert.js';
 import type { TypedError } from '../../src/base/wire_errors.js';
 import type { StoreCommand } from '../../src/gen/skerry/v1/placement.js';
 import type { ClusterView } from '../cluster_view.js';
@@ -41,7 +41,7 @@ export class OperatorController {
   admit(plan: OperatorPlan): Admission {
     const { table, ids, view } = this.options;
     if (table.onShard(plan.shardId) !== undefined) return { ok: false, reason: 'OPERATOR_RUNNING' };
-    const nameless = plan.steps.filter((s) => s.kind === 'addLearner' && s.replicaId === 0).length;
+    const nameless = plan.steps.reduce((sum, step) => sum + idsFor(step), 0);
     const taken = ids.take(1 + nameless);
     if (taken === null) return { ok: false, reason: 'NO_IDS' };
     const operatorId = must(taken[0], 'an operator id');
@@ -176,11 +176,19 @@ function isFinal({ detail }: TypedError, step: Step | undefined): boolean {
   return !detail.value.reason.startsWith('PROPOSAL_');
 }
 
+/** Ids that a planned step still lacks. */
+function idsFor(step: Step): number {
+  if (step.kind === 'addLearner') return step.replicaId === 0 ? 1 : 0;
+  return step.kind === 'splitShard' && step.newShardId === 0 ? 1 + step.newReplicaIds.length : 0;
+}
+
 function withIds(steps: readonly Step[], ids: readonly number[]): Step[] {
-  const left = [...ids];
-  return steps.map((step) =>
-    step.kind === 'addLearner' && step.replicaId === 0
-      ? { ...step, replicaId: must(left.shift(), 'a replica id') }
-      : step,
-  );
+  let used = 0;
+  const next = (): number => must(ids[used++], 'an id for a step');
+  return steps.map((step) => {
+    if (idsFor(step) === 0) return step;
+    if (step.kind === 'addLearner') return { ...step, replicaId: next() };
+    assert(step.kind === 'splitShard', 'only learners and splits need ids');
+    return { ...step, newShardId: next(), newReplicaIds: step.newReplicaIds.map(next) };
+  });
 }

@@ -1,5 +1,12 @@
 import { assert } from '../../src/base/assert.js';
-import { movedShardRestMs, operatorHistoryMax, transferredShardRestMs } from '../limits.js';
+import type { Hindrance } from '../hindrance.js';
+import {
+  failedReshapeRestMs,
+  movedShardRestMs,
+  operatorHistoryMax,
+  reshapedShardRestMs,
+  transferredShardRestMs,
+} from '../limits.js';
 import type { Operator } from './operator.js';
 import { effectOf, isFinished } from './operator.js';
 
@@ -11,6 +18,8 @@ export class OperatorTable {
   /** Until when shards that a scheduler has just moved, or whose leader it has, are left alone in that respect. */
   private readonly moveRests = new Map<number, number>();
   private readonly transferRests = new Map<number, number>();
+  /** The same for shards that were split or merged, by whomever. */
+  private readonly reshapeRests = new Map<number, number>();
 
   get size(): number {
     return this.byId.size;
@@ -46,16 +55,29 @@ export class OperatorTable {
     this.finished.push(operator);
     if (this.finished.length > operatorHistoryMax) this.finished.shift();
     if (operator.plan.source === 'scheduler') this.rest(operator, nowMs);
+    this.restReshaped(operator, nowMs);
   }
 
-  /** A scheduler may move the shard: nothing runs on it and it was not just moved. */
-  mayMove(shardId: number, nowMs: number): boolean {
-    return !this.byShard.has(shardId) && (this.moveRests.get(shardId) ?? -Infinity) <= nowMs;
+  /** Why a scheduler may not move the shard now: something runs on it or it was just moved. Null: it may. */
+  moveHindrance(shardId: number, nowMs: number): Hindrance | null {
+    return this.hindrance(shardId, this.moveRests, nowMs);
   }
 
-  /** A scheduler may transfer the shard's leader. */
-  mayTransfer(shardId: number, nowMs: number): boolean {
-    return !this.byShard.has(shardId) && (this.transferRests.get(shardId) ?? -Infinity) <= nowMs;
+  /** Why a scheduler may not transfer the shard's leader now. */
+  transferHindrance(shardId: number, nowMs: number): Hindrance | null {
+    return this.hindrance(shardId, this.transferRests, nowMs);
+  }
+
+  /** Why the shard may not be split or merged without being asked now. */
+  reshapeHindrance(shardId: number, nowMs: number): Hindrance | null {
+    return this.hindrance(shardId, this.reshapeRests, nowMs);
+  }
+
+  private hindrance(shardId: number, rests: ReadonlyMap<number, number>, nowMs: number): Hindrance | null {
+    const operator = this.byShard.get(shardId);
+    if (operator !== undefined) return { kind: 'operatorRunning', operatorId: operator.operatorId };
+    const untilMs = rests.get(shardId) ?? -Infinity;
+    return untilMs > nowMs ? { kind: 'resting', untilMs } : null;
   }
 
   /** Drops rests that are over. */
@@ -67,6 +89,8 @@ export class OperatorTable {
         rests.delete(shardId);
       }
     }
+    // These differ in length, and are few.
+    for (const [shardId, untilMs] of this.reshapeRests) if (untilMs <= nowMs) this.reshapeRests.delete(shardId);
   }
 
   private rest(operator: Operator, nowMs: number): void {
@@ -75,5 +99,15 @@ export class OperatorTable {
     const rests = moved ? this.moveRests : this.transferRests;
     rests.delete(shardId);
     rests.set(shardId, nowMs + (moved ? movedShardRestMs : transferredShardRestMs));
+  }
+
+  /** Both halves of a split; what a store refused is tried again sooner. */
+  private restReshaped({ plan, steps, state }: Operator, nowMs: number): void {
+    const untilMs = nowMs + (state === 'success' ? reshapedShardRestMs : failedReshapeRestMs);
+    for (const step of steps) {
+      if (step.kind !== 'splitShard') continue;
+      this.reshapeRests.set(plan.shardId, untilMs);
+      this.reshapeRests.set(step.newShardId, untilMs);
+    }
   }
 }

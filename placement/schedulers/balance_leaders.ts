@@ -1,50 +1,67 @@
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { leaderScore } from '../choose_target.js';
+import type { Hindrance } from '../hindrance.js';
 import { operatorsPerRoundMax } from '../limits.js';
-import { limitReached } from '../move_limits.js';
+import { clusterTransfersReached } from '../move_limits.js';
 import type { OperatorPlan } from '../operators/operator.js';
 import { effectOf } from '../operators/operator.js';
-import { isJoint, replicaOn } from '../operators/step.js';
+import { isJoint } from '../operators/step.js';
+import { hasLabels } from '../rules/placement_rules.js';
+import type { ShardRecord } from '../state/records.js';
 import type { StoreLoad } from '../store_loads.js';
 import { addInFlight } from '../store_loads.js';
-import type { Scheduler, SchedulerContext } from './scheduler.js';
+import type { Round, Scheduler, SchedulerContext } from './scheduler.js';
 import { evenEnough } from './scheduler.js';
 
 /** Makes leaders per unit of weight equal, by transfers alone. */
 export const balanceLeaders: Scheduler = {
   name: 'balance-leaders',
-  schedule(context): OperatorPlan[] {
+  schedule(context): Round {
     const plans: OperatorPlan[] = [];
-    const planned = new Set<number>();
+    const taken = new Set<number>();
     while (plans.length < operatorsPerRoundMax) {
-      const plan = nextTransfer(context, planned);
-      if (plan === null) break;
-      plans.push(plan);
-      planned.add(plan.shardId);
-      addInFlight(context.loads, context.view, plan.shardId, effectOf(plan.steps));
+      const next = nextTransfer(context, taken);
+      if (next.plan === null) return { plans, hindrance: next.hindrance };
+      plans.push(next.plan);
+      taken.add(next.plan.shardId);
+      addInFlight(context.loads, context.view, next.plan.shardId, effectOf(next.plan.steps));
     }
-    return plans;
+    return { plans, hindrance: null };
   },
 };
 
-function nextTransfer(context: SchedulerContext, planned: ReadonlySet<number>): OperatorPlan | null {
+type Next =
+  | { readonly plan: OperatorPlan; readonly hindrance?: undefined }
+  | { readonly plan: null; readonly hindrance: Hindrance | null };
+
+function nextTransfer(context: SchedulerContext, taken: ReadonlySet<number>): Next {
+  const full = clusterTransfersReached(context.loads, context.limits);
+  if (full !== null) return { plan: null, hindrance: full };
   const stores = [...context.loads.values()].filter((load) => load.acceptsLeaders);
-  const room = stores.filter((load) => load.transfers < context.limits.transfersPerStore);
-  const sources = [...room].sort((a, b) => leaderScore(b) - leaderScore(a));
-  const targets = [...room].sort((a, b) => leaderScore(a) - leaderScore(b));
-  const fair = fairShare(stores);
-  for (const source of sources) {
-    for (const target of targets) {
-      if (!worthTransferring(source, target, fair)) break;
-      const plan = findTransfer(context, source, target, planned);
-      if (plan !== null && limitReached(plan, context.loads, context.limits) === null) return plan;
+  const fair = fairLeaders(stores);
+  const smallest = stores.reduce<StoreLoad | null>(
+    (least, load) => (least === null || leaderScore(load) < leaderScore(least) ? load : least),
+    null,
+  );
+  let hindrance: Hindrance | null = null;
+  for (const source of stores.sort((a, b) => leaderScore(b) - leaderScore(a))) {
+    if (smallest === null) break;
+    const held = leaderPairHindrance(context, source, smallest, fair);
+    if (held?.kind === 'tolerance') {
+      hindrance ??= held;
+      break;
     }
+    const plan =
+      source.transfers >= context.limits.transfersPerStore ? null : findTransfer(context, source, fair, taken);
+    if (plan !== null) return { plan };
+    hindrance ??= held ?? { kind: 'noShard' };
+    if (context.cursors.isSpent) break;
   }
-  return null;
+  return { plan: null, hindrance };
 }
 
 /** Leaders that a store of weight 1 would have if all were even. */
-function fairShare(stores: readonly StoreLoad[]): number {
+export function fairLeaders(stores: readonly StoreLoad[]): number {
   let leaders = 0;
   let weight = 0;
   for (const load of stores) {
@@ -54,32 +71,86 @@ function fairShare(stores: readonly StoreLoad[]): number {
   return weight === 0 ? 0 : leaders / weight;
 }
 
-function worthTransferring(source: StoreLoad, target: StoreLoad, fair: number): boolean {
-  if ((source.leaders - 1) / source.weight < (target.leaders + 1) / target.weight) return false;
-  return leaderScore(source) - leaderScore(target) > evenEnough(fair);
+/** Why no leadership goes from one store to the other; null: one may. */
+export function leaderPairHindrance(
+  { limits }: Pick<SchedulerContext, 'limits'>,
+  source: StoreLoad,
+  target: StoreLoad,
+  fair: number,
+): Hindrance | null {
+  const [larger, smaller] = [leaderScore(source), leaderScore(target)];
+  const tolerance = evenEnough(fair);
+  if ((source.leaders - 1) / source.weight < (target.leaders + 1) / target.weight || larger - smaller <= tolerance) {
+    return { kind: 'tolerance', larger, smaller, tolerance };
+  }
+  const max = limits.transfersPerStore;
+  for (const { transfers, store } of [source, target]) {
+    if (transfers >= max) return { kind: 'limit', limit: 'transfersPerStore', storeId: store.storeId, max };
+  }
+  return null;
 }
 
 function findTransfer(
   context: SchedulerContext,
   source: StoreLoad,
-  target: StoreLoad,
-  planned: ReadonlySet<number>,
+  fair: number,
+  taken: ReadonlySet<number>,
 ): OperatorPlan | null {
-  const { view, operators } = context;
-  const [from, to] = [source.store.storeId, target.store.storeId];
-  for (const shardId of view.leaders.ledBy(from)) {
-    if (planned.has(shardId) || !operators.mayTransfer(shardId, view.nowMs)) continue;
+  const { view, cursors } = context;
+  const from = source.store.storeId;
+  for (const shardId of cursors.through(`transfer ${from}`, view.leaders.ledBy(from))) {
+    if (taken.has(shardId)) continue;
     const shard = view.state.shard(shardId);
-    const heir = shard === undefined ? undefined : replicaOn(shard, to);
-    if (shard === undefined || heir?.role !== ReplicaRole.VOTER || isJoint(shard)) continue;
-    if (!view.isCaughtUp(shardId, heir.replicaId)) continue;
+    if (shard === undefined || transferableHindrance(context, shard) !== null) continue;
+    const heir = smallestHeir(context, shard, source, fair);
+    if (heir === null) continue;
     return {
       shardId,
       kind: 'balance-leader',
       source: 'scheduler',
-      steps: [{ kind: 'transferLeader', storeId: to }],
-      reason: `store ${from} leads ${source.leaders} shards, store ${to} leads ${target.leaders}`,
+      steps: [{ kind: 'transferLeader', storeId: heir.store.storeId }],
+      reason: `store ${from} leads ${source.leaders} shards, store ${heir.store.storeId} leads ${heir.leaders}`,
     };
   }
   return null;
+}
+
+/** Why balance leaves the shard's leader where it is; null: it may go. */
+export function transferableHindrance(
+  { view, operators }: Pick<SchedulerContext, 'view' | 'operators'>,
+  shard: ShardRecord,
+): Hindrance | null {
+  const held = operators.transferHindrance(shard.shardId, view.nowMs);
+  if (held !== null) return held;
+  if (view.isHot(shard.shardId)) return { kind: 'hot' };
+  return isJoint(shard) ? { kind: 'unhealthy' } : null;
+}
+
+/** The store with the smallest share that may lead the shard, if that is worth a transfer. */
+function smallestHeir(
+  context: SchedulerContext,
+  shard: ShardRecord,
+  source: StoreLoad,
+  fair: number,
+): StoreLoad | null {
+  let smallest: StoreLoad | null = null;
+  for (const load of heirsOf(context, shard, source)) {
+    if (leaderPairHindrance(context, source, load, fair) !== null) continue;
+    if (smallest === null || leaderScore(load) < leaderScore(smallest)) smallest = load;
+  }
+  return smallest;
+}
+
+/** Stores of voters that could lead instead of the source: caught up, accepting leaders, and where the policy wants the leader. */
+export function heirsOf(
+  { view, loads }: Pick<SchedulerContext, 'view' | 'loads'>,
+  shard: ShardRecord,
+  source: StoreLoad,
+): StoreLoad[] {
+  const { leaderOn } = view.rulesOf(shard);
+  return shard.replicas.flatMap(({ storeId, role, replicaId }) => {
+    const load = loads.get(storeId);
+    if (load === undefined || load === source || role !== ReplicaRole.VOTER || !load.acceptsLeaders) return [];
+    return view.isCaughtUp(shard.shardId, replicaId) && hasLabels(load.store, leaderOn) ? [load] : [];
+  });
 }

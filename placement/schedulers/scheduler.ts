@@ -1,8 +1,10 @@
 import type { ClusterView } from '../cluster_view.js';
+import type { Hindrance } from '../hindrance.js';
 import type { MoveLimits } from '../move_limits.js';
 import type { OperatorPlan } from '../operators/operator.js';
 import type { OperatorTable } from '../operators/operator_table.js';
 import type { StoreLoad } from '../store_loads.js';
+import type { Cursors } from './cursors.js';
 
 export interface SchedulerContext {
   readonly view: ClusterView;
@@ -10,12 +12,21 @@ export interface SchedulerContext {
   readonly limits: MoveLimits;
   /** As of now and with what is in flight; a scheduler adds what it plans. */
   readonly loads: Map<number, StoreLoad>;
+  /** Where the last round stopped looking. */
+  readonly cursors: Cursors;
+}
+
+/** What a round came to. */
+export interface Round {
+  readonly plans: readonly OperatorPlan[];
+  /** Why there are no more plans; null: as many as a round may make. */
+  readonly hindrance: Hindrance | null;
 }
 
 /** Looks at the whole cluster and says what would make it more even. */
 export interface Scheduler {
   readonly name: string;
-  schedule(context: SchedulerContext): OperatorPlan[];
+  schedule(context: SchedulerContext): Round;
 }
 
 /**

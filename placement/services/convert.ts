@@ -50,6 +50,8 @@ function storedState(store: StoreRecord): StoreState {
   switch (store.state) {
     case 'up':
       return StoreState.UP;
+    case 'maintenance':
+      return StoreState.MAINTENANCE;
     case 'draining':
       return StoreState.DRAINING;
     case 'tombstone':

@@ -67,6 +67,8 @@ export class ClusterState {
   private readonly targetsByShard = new Map<number, ShardTarget>();
   private readonly ranges = new Map<number, RangeIndex>();
   private readonly shardIdsByStore = new Map<number, Set<number>>();
+  /** Replicas by keyspace and store. */
+  private readonly replicaCounts = new Map<number, Map<number, number>>();
   private changes = noChanges();
 
   get clusterId(): number {
@@ -130,6 +132,11 @@ export class ClusterState {
     return this.shardIdsByStore.get(storeId) ?? emptySet;
   }
 
+  /** Replicas of the keyspace on the store. */
+  replicasOf(keyspaceId: number, storeId: number): number {
+    return this.replicaCounts.get(keyspaceId)?.get(storeId) ?? 0;
+  }
+
   shardCountOf(keyspaceId: number): number {
     return this.ranges.get(keyspaceId)?.size ?? 0;
   }
@@ -139,6 +146,12 @@ export class ClusterState {
     const id = this.ranges.get(keyspaceId)?.floor(encodedKey);
     const shard = id === undefined ? undefined : this.shardsById.get(id);
     return shard !== undefined && inRange(encodedKey, shard.startKey, shard.endKey) ? shard : undefined;
+  }
+
+  /** The shard that comes before a start key in its keyspace. */
+  shardBefore(keyspaceId: number, startKey: Uint8Array): ShardRecord | undefined {
+    const id = this.ranges.get(keyspaceId)?.before(startKey);
+    return id === undefined ? undefined : this.shardsById.get(id);
   }
 
   /** Shards that share keys with [start, end), in order; empty bounds are open. */
@@ -172,6 +185,8 @@ export class ClusterState {
         return this.addShards(command);
       case 'abandonKeyspace':
         return this.abandonKeyspace(command.keyspaceId);
+      case 'setKeyspaceRules':
+        return this.setKeyspaceRules(command);
       case 'markKeyspaceReady':
         return this.markKeyspaceReady(command.keyspaceId);
       case 'updateShards':
@@ -291,6 +306,13 @@ export class ClusterState {
     return done(keyspaceId);
   }
 
+  private setKeyspaceRules({ keyspaceId, rules }: Command<'setKeyspaceRules'>): CommandOutcome {
+    const keyspace = this.keyspacesById.get(keyspaceId);
+    if (keyspace === undefined) return refuse(keyspaceNotFound('', keyspaceId));
+    this.putKeyspace({ ...keyspace, rules, replicaCount: rules.voters });
+    return done(keyspaceId);
+  }
+
   private markKeyspaceReady(keyspaceId: number): CommandOutcome {
     const keyspace = this.keyspacesById.get(keyspaceId);
     if (keyspace === undefined) return refuse(keyspaceNotFound('', keyspaceId));
@@ -374,7 +396,7 @@ export class ClusterState {
 
   private dropShard(shard: ShardRecord): void {
     this.ranges.get(shard.keyspaceId)?.remove(shard.startKey, shard.shardId);
-    for (const replica of shard.replicas) this.shardIdsByStore.get(replica.storeId)?.delete(shard.shardId);
+    this.unlinkReplicas(shard);
     this.shardsById.delete(shard.shardId);
     if (this.targetsByShard.delete(shard.shardId)) this.changes.targets.add(shard.shardId);
     this.changes.shards.add(shard.shardId);
@@ -414,13 +436,27 @@ export class ClusterState {
       if (before !== undefined) index.remove(before.startKey, shard.shardId);
       index.insert(shard.startKey, shard.shardId);
     }
-    for (const replica of before?.replicas ?? []) this.shardIdsByStore.get(replica.storeId)?.delete(shard.shardId);
-    for (const replica of shard.replicas) {
-      let on = this.shardIdsByStore.get(replica.storeId);
-      if (on === undefined) this.shardIdsByStore.set(replica.storeId, (on = new Set()));
+    if (before !== undefined) this.unlinkReplicas(before);
+    for (const { storeId } of shard.replicas) {
+      let on = this.shardIdsByStore.get(storeId);
+      if (on === undefined) this.shardIdsByStore.set(storeId, (on = new Set()));
       on.add(shard.shardId);
+      this.countReplica(shard.keyspaceId, storeId, 1);
     }
     this.shardsById.set(shard.shardId, shard);
+  }
+
+  private unlinkReplicas({ shardId, keyspaceId, replicas }: ShardRecord): void {
+    for (const { storeId } of replicas) {
+      this.shardIdsByStore.get(storeId)?.delete(shardId);
+      this.countReplica(keyspaceId, storeId, -1);
+    }
+  }
+
+  private countReplica(keyspaceId: number, storeId: number, by: 1 | -1): void {
+    let counts = this.replicaCounts.get(keyspaceId);
+    if (counts === undefined) this.replicaCounts.set(keyspaceId, (counts = new Map<number, number>()));
+    counts.set(storeId, (counts.get(storeId) ?? 0) + by);
   }
 }
 

@@ -24,6 +24,7 @@ export function encodeCommand(command: PlacementCommand): Buffer {
     case 'setStoreState':
     case 'createKeyspace':
     case 'abandonKeyspace':
+    case 'setKeyspaceRules':
     case 'markKeyspaceReady':
     case 'allocateIds':
     case 'setShardTarget':

@@ -1,5 +1,6 @@
 import type { TypedError } from '../../src/base/wire_errors.js';
 import type { Label, Partitioning, Shard } from '../../src/gen/skerry/v1/meta.js';
+import type { PlacementRules } from '../rules/placement_rules.js';
 import type { StoredStoreState } from './records.js';
 
 /** What goes through the placement group's log. Deterministic: every id that a command makes comes from the state's counters. */
@@ -32,6 +33,8 @@ export type PlacementCommand =
   | { readonly kind: 'abandonKeyspace'; readonly keyspaceId: number }
   /** Result: the keyspace id. */
   | { readonly kind: 'markKeyspaceReady'; readonly keyspaceId: number }
+  /** What the keyspace wants of its replicas from now on; the number of voters is one of it. Result: the keyspace id. */
+  | { readonly kind: 'setKeyspaceRules'; readonly keyspaceId: number; readonly rules: PlacementRules }
   /** Takes each descriptor whose epoch is newer, and new shards (children of a split). Result: descriptors taken. */
   | { readonly kind: 'updateShards'; readonly shards: readonly Shard[] }
   /** Result: the first of `count` ids. */

@@ -21,6 +21,13 @@ export class RangeIndex {
     return this.ids[this.upperBound(key) - 1];
   }
 
+  /** The shard with the greatest start key below `key`. */
+  before(key: Uint8Array): number | undefined {
+    const at = this.upperBound(key) - 1;
+    const start = this.starts[at];
+    return this.ids[start !== undefined && Buffer.compare(start, key) === 0 ? at - 1 : at];
+  }
+
   /** Adds a shard; its start key must be free. */
   insert(start: Buffer, shardId: number): void {
     const at = this.upperBound(start);

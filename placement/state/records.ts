@@ -1,7 +1,8 @@
 import type { Epoch, Label, Partitioning, Shard } from '../../src/gen/skerry/v1/meta.js';
+import type { PlacementRules } from '../rules/placement_rules.js';
 
 /** What people asked for a store. Whether it is connected or down is not state but observation (cluster_view.ts). */
-export type StoredStoreState = 'up' | 'draining' | 'tombstone';
+export type StoredStoreState = 'up' | 'maintenance' | 'draining' | 'tombstone';
 
 export interface StoreRecord {
   readonly storeId: number;
@@ -27,6 +28,8 @@ export interface KeyspaceRecord {
   readonly replicaCount: number;
   readonly initialShards: number;
   readonly phase: KeyspacePhase;
+  /** Absent: replicaCount voters, wherever balance wants them. */
+  readonly rules?: PlacementRules;
 }
 
 /** A shard's descriptor as it was last accepted. The first replica listed of a new shard is its first leader. */

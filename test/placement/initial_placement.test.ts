@@ -1,5 +1,5 @@
 import t from 'tap';
-import { distinctHosts, distinctZones } from '../../placement/isolation.js';
+import { distinctHosts, distinctValues } from '../../placement/isolation.js';
 import { placeInitially } from '../../placement/initial_placement.js';
 import type { StoreLoad } from '../../placement/store_loads.js';
 
@@ -27,7 +27,9 @@ function loadsOf(stores: Case['stores']): StoreLoad[] {
     },
     weight,
     replicas: 0,
+    bytes: 0,
     leaders,
+    work: 0,
     incoming: 0,
     outgoing: 0,
     transfers: 0,
@@ -75,7 +77,7 @@ for (const { name, stores, shards, replicaCount = 3, spread = 1, zones = 0 } of 
     );
     if (zones > 0)
       t.ok(
-        records.every((r) => distinctZones(r) === zones),
+        records.every((r) => distinctValues(r, 'zone') === zones),
         'every zone has one',
       );
     const share = (counted: (ids: readonly number[], id: number) => boolean): number[] =>

@@ -11,6 +11,7 @@ import { PlacementMember } from '../../placement/placement_member.js';
 import { adminService } from '../../placement/services/admin_service.js';
 import { metadataService } from '../../placement/services/metadata_service.js';
 import { placementService } from '../../placement/services/placement_service.js';
+import { shardSizesDefault } from '../../placement/shard_sizes.js';
 import type { VirtualRuntime } from '../support/virtual_runtime.js';
 import { Machine } from './machine.js';
 import { logDirectory } from './store_machine.js';
@@ -56,7 +57,8 @@ export class PlacementMachine extends Machine {
         limits: moveLimitsDefault,
         patrolIntervalMs: 250,
         scheduleIntervalMs: 500,
-        mayBalance: () => true,
+        balanceHindrance: () => null,
+        sizes: shardSizesDefault,
         scrub: { bytesPerSecond: 1_000_000, isDue: () => false },
       },
       lines: new MemberLines(members, net.rpc.dial(this.name, runtime)),

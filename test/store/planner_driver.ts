@@ -9,6 +9,7 @@ import { moveLimitsDefault } from '../../placement/move_limits.js';
 import { IdPool } from '../../placement/operators/id_pool.js';
 import type { Operator } from '../../placement/operators/operator.js';
 import { Planner } from '../../placement/planner.js';
+import { shardSizesDefault } from '../../placement/shard_sizes.js';
 import { Scrubber } from '../../placement/scrub/scrubber.js';
 import type { Verdict } from '../../placement/scrub/verdict.js';
 import { ClusterState } from '../../placement/state/cluster_state.js';
@@ -42,7 +43,8 @@ export class PlannerDriver {
       ids,
       limits: moveLimitsDefault,
       logger: silentLogger,
-      mayBalance: () => false,
+      sizes: shardSizesDefault,
+      balanceHindrance: () => ({ kind: 'switchedOff' }),
       send: (storeId, command) => {
         const frame = { ...StoreSessionResponse.create(), commands: [command] };
         this.world.placement.sessions.get(storeId)?.frame(frame);

@@ -13,6 +13,7 @@ import { moveLimitsDefault } from '../../../placement/move_limits.js';
 import { IdPool } from '../../../placement/operators/id_pool.js';
 import type { Operator } from '../../../placement/operators/operator.js';
 import { Planner } from '../../../placement/planner.js';
+import { shardSizesDefault } from '../../../placement/shard_sizes.js';
 import { ClusterState } from '../../../placement/state/cluster_state.js';
 import { storeLoads } from '../../../placement/store_loads.js';
 
@@ -68,7 +69,8 @@ export class SimCluster {
       ids,
       limits: options.limits ?? moveLimitsDefault,
       logger: silentLogger,
-      mayBalance: () => this.balancing,
+      sizes: shardSizesDefault,
+      balanceHindrance: () => (this.balancing ? null : { kind: 'switchedOff' }),
       send: (storeId, command) => this.inbox.push({ storeId, command }),
       finished: (operator) => this.finished.push(operator),
     });

@@ -83,6 +83,8 @@ export const StoreState = {
   DRAINING: 4,
   /** TOMBSTONE - Emptied and gone: its id never comes back. */
   TOMBSTONE: 5,
+  /** MAINTENANCE - Emptied of leaders on request; its replicas stay. */
+  MAINTENANCE: 6,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -95,6 +97,7 @@ export namespace StoreState {
   export type DOWN = typeof StoreState.DOWN;
   export type DRAINING = typeof StoreState.DRAINING;
   export type TOMBSTONE = typeof StoreState.TOMBSTONE;
+  export type MAINTENANCE = typeof StoreState.MAINTENANCE;
   export type UNRECOGNIZED = typeof StoreState.UNRECOGNIZED;
 }
 
