@@ -29,6 +29,8 @@ export type Hindrance =
   /** A keyspace is being created: its leaders are just coming forth. */
   | { readonly kind: 'creating' }
   | { readonly kind: 'resting'; readonly untilMs: number }
+  /** Its stores refuse any change until the merge has ended. */
+  | { readonly kind: 'merging' }
   | { readonly kind: 'operatorRunning'; readonly operatorId: number }
   /** A replica lags, or cannot be reached, or is not a voter yet. */
   | { readonly kind: 'unhealthy' }
@@ -115,6 +117,8 @@ export function describeHindrance(hindrance: Hindrance, nowMs: number): string {
       return 'a keyspace is being created';
     case 'resting':
       return `it was changed lately and rests for ${Math.ceil((hindrance.untilMs - nowMs) / 1_000)} s more`;
+    case 'merging':
+      return 'its stores carry it through, or take it back';
     case 'operatorRunning':
       return `operator ${hindrance.operatorId} is at work on it`;
     case 'unhealthy':
