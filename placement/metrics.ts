@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 import { ReplicaRole } from '../src/gen/skerry/v1/meta.js';
 import type { PlacementMember } from './placement_member.js';
 
@@ -29,11 +29,6 @@ export function placementRegistry(member: PlacementMember): Registry {
   gauge('waiting_requests', 'requests that wait for something to happen', () => member.waiters.size);
   gauge('proposals_in_flight', 'proposals that wait for their commit', () => member.proposer.pending);
   gauge('store_sessions', 'open store sessions (leader)', () => member.leading?.sessions.size ?? 0);
-  gauge(
-    'commands_dropped',
-    'commands to stores without room or session (leader)',
-    () => member.leading?.sessions.dropped ?? 0,
-  );
   gauge('operators_running', 'operators in flight (leader)', () => member.leading?.planner.table.size ?? 0);
   gauge('shards_blocked', 'shards whose repair waits (leader)', () => member.leading?.planner.blockedCount ?? 0);
   gauge('quarantined_replicas', 'replicas that lost data to damage and wait to be replaced (leader)', () =>
@@ -49,6 +44,7 @@ export function placementRegistry(member: PlacementMember): Registry {
     'shards whose replicas differed when they were last compared (leader)',
     () => member.leading?.scrubber.inconsistent.size ?? 0,
   );
+  commandsDropped(registry, member);
   perOutcome(registry, member);
   perStore(registry, member);
   return registry;
@@ -62,16 +58,29 @@ function quarantinedReplicas(member: PlacementMember): number {
   return count;
 }
 
+/** Begins at zero with each term of leadership, as a counter of a restarted process does. */
+function commandsDropped(registry: Registry, member: PlacementMember): void {
+  new Counter({
+    name: 'skerry_placement_commands_dropped_total',
+    help: 'commands to stores without room or session, since this member leads',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(member.leading?.sessions.dropped ?? 0);
+    },
+  });
+}
+
 function perOutcome(registry: Registry, member: PlacementMember): void {
-  new Gauge({
-    name: 'skerry_placement_shards_compared',
+  new Counter({
+    name: 'skerry_placement_shards_compared_total',
     help: 'comparisons of a shard’s replicas since this member leads, by outcome',
     labelNames: ['outcome'],
     registers: [registry],
     collect() {
       this.reset();
       for (const [outcome, count] of Object.entries(member.leading?.scrubber.counts ?? {}))
-        this.set({ outcome }, count);
+        this.inc({ outcome }, count);
     },
   });
 }

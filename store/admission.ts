@@ -52,6 +52,8 @@ export type BusyLimit = 'stream_in_flight' | 'shard_in_flight' | 'store_in_fligh
 /** Bounds what is in flight per stream, per shard and per store. Past a bound an operation is refused, never queued. */
 export class Admission {
   readonly store = new Load();
+  /** Operations refused so far, by the limit that was reached. */
+  readonly refusals: Record<BusyLimit, number> = { stream_in_flight: 0, shard_in_flight: 0, store_in_flight: 0 };
   private readonly shards = new Map<number, Load>();
   private readonly limits: AdmissionLimits;
 
@@ -61,6 +63,12 @@ export class Admission {
 
   /** Takes an operation in, or names the limit that is reached. */
   admit(stream: Load | null, shardId: number, bodyBytes: number): BusyLimit | null {
+    const limit = this.tryAdmit(stream, shardId, bodyBytes);
+    if (limit !== null) this.refusals[limit]++;
+    return limit;
+  }
+
+  private tryAdmit(stream: Load | null, shardId: number, bodyBytes: number): BusyLimit | null {
     const bytes = bodyBytes + opOverheadBytes;
     const { limits } = this;
     if (stream !== null && !stream.hasRoom(bytes, limits.streamOps, limits.streamBytes)) return 'stream_in_flight';

@@ -34,6 +34,7 @@ export function storeMetrics({ store, raftLog, transport }: MetricsParts): Regis
   hostMetrics(meter, store);
   logMetrics(meter, raftLog);
   serviceMetrics(meter, store);
+  refusalCounters(registry, store);
   eventLoopLag(registry);
   peerCounters(registry, transport);
   return registry;
@@ -90,6 +91,7 @@ function hostMetrics({ counter, gauge }: Meter, store: Store): void {
   counter('read_points_by_round_total', 'Read points that took a ReadIndex round.', () => host().readsByRound);
   counter('lease_stalls_total', 'Stalls of the event loop that cost the leases.', () => host().leaseStalls);
   gauge('shards_hibernating', 'Replicas of idle shards, which do not tick.', () => host().hibernating);
+  gauge('shards_awake', 'Replicas that tick.', () => host().groups - host().hibernating);
   counter('hibernations_total', 'Times that a replica went to sleep.', () => host().hibernations);
   counter('wakes_total', 'Times that a hibernating replica woke.', () => host().wakes);
   counter('elections_started_total', 'Elections started here.', () => host().electionsStarted);
@@ -104,6 +106,11 @@ function hostMetrics({ counter, gauge }: Meter, store: Store): void {
   counter('disk_stalls_total', 'Times that the disk stalled.', () => host().diskStalls);
   counter('disk_stall_handovers_total', 'Leaderships offered because of a stalled disk.', () => host().handovers);
   counter('beats_sent_total', 'Store heartbeats sent.', () => host().beatsSent);
+  counter(
+    'raft_messages_dropped_total',
+    'Raft messages that found no store, no connection or a full mailbox.',
+    () => host().messagesDropped,
+  );
   counter('log_compactions_total', 'Raft log compactions.', () => host().compactions);
 }
 
@@ -114,6 +121,12 @@ function logMetrics({ counter, gauge }: Meter, raftLog: RaftLog): void {
   counter('raftlog_entries_total', 'Entries written to the Raft log.', () => log().entries);
   counter('raftlog_written_bytes_total', 'Bytes written to the Raft log.', () => log().bytesWritten);
   gauge('raftlog_disk_bytes', 'Bytes of the Raft log on disk.', () => log().diskBytes);
+  gauge('raftlog_disk_max_bytes', 'What the Raft log on disk never exceeds.', () => log().diskBytesMax);
+  gauge('raftlog_live_bytes', 'Bytes of the entries that shards still need.', () => log().liveBytes);
+  gauge('raftlog_cache_bytes', 'Bytes of recent entries in memory.', () => log().cacheBytes);
+  gauge('raftlog_under_pressure', '1 while the Raft log is so full that shards must compact.', () =>
+    log().underPressure ? 1 : 0,
+  );
   gauge('raftlog_sync_p50_seconds', 'Median of recent syncs of the Raft log.', () => log().syncMsP50 / 1_000);
   gauge('raftlog_sync_p99_seconds', '99th percentile of recent syncs of the Raft log.', () => log().syncMsP99 / 1_000);
 }
@@ -143,6 +156,19 @@ function serviceMetrics({ counter, gauge }: Meter, store: Store): void {
   gauge('value_cache_entries', 'Values in the cache.', () => cache().entries);
   gauge('disk_full', '1 while writes are refused because the disk is nearly full.', () => (store.kv.diskFull ? 1 : 0));
   gauge('placement_session_up', '1 while a session with placement is open.', () => (store.session.connected ? 1 : 0));
+}
+
+function refusalCounters(registry: Registry, store: Store): void {
+  new Counter({
+    name: 'skerry_admission_refusals_total',
+    help: 'Operations refused because too many, or too many bytes, are in flight, by limit; among skerry_busy_rejections_total.',
+    labelNames: ['limit'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [limit, count] of Object.entries(store.kv.admission.refusals)) this.inc({ limit }, count);
+    },
+  });
 }
 
 function eventLoopLag(registry: Registry): void {

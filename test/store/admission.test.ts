@@ -20,6 +20,7 @@ t.test(
       t.equal(admission.admit(stream, 1, 10), null);
       t.equal(admission.admit(stream, 1, 10), null);
       t.equal(admission.admit(stream, 1, 10), limit);
+      t.equal(admission.refusals[limit], 1, 'counted for its limit');
       admission.release(stream, 1, 10);
       t.equal(admission.admit(stream, 1, 10), null, 'after a release');
     }
