@@ -44,7 +44,7 @@ type Work = (target: Target, key: string, value: Buffer) => Promise<unknown>;
 
 /** Runs one kind of operation against a cluster, and against the peer in alternating runs if one is asked for. */
 export async function compareWithPeer(what: 'put' | 'get', options: KeyValueOptions, work: Work): Promise<void> {
-  const { clients, shards, value, runs, peer } = options;
+  const { clients, shards, value, peer } = options;
   console.log(
     `${what}: ${clients} outstanding, ${shards} shards, ${value}-byte values, 3 replicas, synced on a majority`,
   );
@@ -53,15 +53,25 @@ export async function compareWithPeer(what: 'put' | 'get', options: KeyValueOpti
     // The peer first: where it is not installed, this is said before anything else is done.
     if (peer === 'etcd') targets.push(await startEtcdTarget());
     targets.unshift(await startSkerryTarget(options));
-    const report = new Report(what, options);
-    for (const target of targets) await prepare(what, target, options, work);
-    for (let run = 0; run < runs; run++) {
-      for (const target of targets) report.add(target.name, await measure(target, options, work, what));
-    }
-    await conclude(report, what, targets, options);
+    await compareTargets(targets, what, options, work);
   } finally {
     for (const target of targets) await target.stop();
   }
+}
+
+/** Runs one kind of operation against each target in alternating runs, and reports. The second one is the first one's peer. */
+export async function compareTargets(
+  targets: readonly Target[],
+  what: 'put' | 'get',
+  options: KeyValueOptions,
+  work: Work,
+): Promise<void> {
+  const report = new Report(what, options);
+  for (const target of targets) await prepare(what, target, options, work);
+  for (let run = 0; run < options.runs; run++) {
+    for (const target of targets) report.add(target.name, await measure(target, options, work, what));
+  }
+  await conclude(report, what, targets, options);
 }
 
 /** Fills what gets will read, and warms up code, caches and routes. */
