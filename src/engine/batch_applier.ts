@@ -54,6 +54,12 @@ export class BatchApplier {
     visitOps(payload, this.mergePoint);
   }
 
+  /** Adds one row to what the next flush() writes. */
+  readonly put = (key: Buffer, value: Buffer): void => {
+    this.add(key, value);
+    this.sizes.notePut(key, value);
+  };
+
   /** Writes what was merged, as one atomic batch; with `sync`, all of RocksDB's log is on disk afterwards. */
   flush(sync: boolean): void {
     this.binding.batch_write(this.db, this.raw, sync ? { sync: true } : null);
@@ -70,7 +76,7 @@ export class BatchApplier {
     } else {
       this.binding.batch_clear(this.raw);
       this.rawCount = 0;
-      this.put(redoKey, payload);
+      this.add(redoKey, payload);
       this.flush(false);
       this.runRanges(payload);
     }
@@ -156,11 +162,11 @@ export class BatchApplier {
   };
 
   private readonly visitPoint = (kind: number, key: Buffer, value: Buffer): void => {
-    if (kind === putOp) this.put(key, value);
+    if (kind === putOp) this.add(key, value);
     else this.delete(key);
   };
 
-  private put(key: Buffer, value: Buffer): void {
+  private add(key: Buffer, value: Buffer): void {
     this.binding.batch_put(this.raw, key, value, null);
     this.rawCount++;
     this.rawBytes += key.length + value.length;

@@ -1,5 +1,15 @@
 import { assert } from '../base/assert.js';
-import type { CacheStats, Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
+import type {
+  CacheStats,
+  Engine,
+  EngineBatch,
+  EngineLoader,
+  EngineView,
+  LoadTarget,
+  RangeSize,
+  ScanOptions,
+  ScanPage,
+} from './engine.js';
 import { EngineError } from './engine_error.js';
 import { getManyBytesMax, getManyKeysMax } from './limits.js';
 import { deleteOp, deleteRangeOp, OpBatch, putOp } from './op_batch.js';
@@ -24,6 +34,8 @@ export class CachedEngine implements Engine {
   private readonly inner: Engine;
   private readonly cache: ValueCache;
   private readonly keeps: (key: Buffer) => boolean;
+  /** Ranges that rows are being loaded into. */
+  private readonly loading = new Set<readonly LoadTarget[]>();
   private hits = 0;
   private misses = 0;
 
@@ -110,7 +122,7 @@ export class CachedEngine implements Engine {
       throw new EngineError('tooLarge', `the values of ${values.length} keys exceed ${getManyBytesMax} bytes`);
     }
     kept.forEach((key, i) => {
-      if (key !== null) this.cache.fill(key, found[i] ?? null, stamp);
+      if (key !== null && !this.isLoading(key)) this.cache.fill(key, found[i] ?? null, stamp);
     });
     return all;
   }
@@ -121,6 +133,24 @@ export class CachedEngine implements Engine {
 
   openView(): Promise<EngineView> {
     return this.inner.openView();
+  }
+
+  /** While rows come in behind the cache's back, it keeps nothing of their ranges. */
+  async openLoader(targets: readonly LoadTarget[]): Promise<EngineLoader> {
+    const loader = await this.inner.openLoader(targets);
+    for (const { start, end } of targets) this.cache.dropRange(start, end);
+    this.loading.add(targets);
+    const over = (): void => {
+      if (this.loading.delete(targets)) this.cache.refuseFills();
+    };
+    return {
+      write: (chunk) => loader.write(chunk),
+      finish: () => loader.finish().finally(over),
+      close: () => {
+        over();
+        return loader.close();
+      },
+    };
   }
 
   approximateSize(start: Buffer, end: Buffer): Promise<RangeSize> {
@@ -139,9 +169,19 @@ export class CachedEngine implements Engine {
     return this.inner.close();
   }
 
+  private isLoading(key: Buffer): boolean {
+    for (const targets of this.loading) {
+      for (const { start, end } of targets) {
+        if (Buffer.compare(key, start) >= 0 && Buffer.compare(key, end) < 0) return true;
+      }
+    }
+    return false;
+  }
+
   private note(kind: number, key: Buffer, value: Buffer): void {
     if (kind === deleteRangeOp) this.cache.dropRange(key, value);
     else if (!this.keeps(key)) return;
+    else if (this.isLoading(key)) this.cache.forget(key);
     else if (kind === putOp) this.cache.put(key, value);
     else {
       assert(kind === deleteOp, 'a known operation');

@@ -45,6 +45,11 @@ export interface Engine {
    * with `tooManyViews` when openViewsMax are open. Pages of a view may settle after later calls on the engine.
    */
   openView(): Promise<EngineView>;
+  /**
+   * Takes in packed rows (packed_rows.ts) of the named ranges, which the caller has emptied and whose keys nobody writes until
+   * the loader is finished or closed. Rejects with `busy` when openLoadersMax are open.
+   */
+  openLoader(targets: readonly LoadTarget[]): Promise<EngineLoader>;
   /** What [start, end) holds, roughly; cheap. Each call counts a bounded slice at most (size_map.ts). */
   approximateSize(start: Buffer, end: Buffer): Promise<RangeSize>;
   /**
@@ -113,5 +118,52 @@ export interface ScanPage {
 export interface EngineView {
   get(key: Buffer): Promise<Buffer | null>;
   scan(options: ScanOptions): Promise<ScanPage>;
+  /** A page of rows as packed bytes, without a closing count (packed_rows.ts). */
+  pack(options: PackOptions): Promise<PackedPage>;
+  close(): Promise<void>;
+}
+
+export interface PackOptions {
+  readonly start: Buffer;
+  readonly end: Buffer;
+  /** As of scan(). */
+  readonly limit: number;
+  readonly maxBytes: number;
+  /** Goes before each row. */
+  readonly tag: number;
+  /** This many bytes at the beginning of each key are left out. */
+  readonly skip: number;
+  /** The most bytes of a chunk. */
+  readonly chunkBytes: number;
+}
+
+export interface PackedPage {
+  readonly chunks: readonly Buffer[];
+  readonly rows: number;
+  /** Where the next page begins; null: this was the last one. */
+  readonly next: Buffer | null;
+}
+
+/** Where packed rows of one tag go: to the key of prefix ‖ the row's key, which must lie in [start, end). */
+export interface LoadTarget {
+  readonly tag: number;
+  /** At most 9 bytes. */
+  readonly prefix: Buffer;
+  readonly start: Buffer;
+  readonly end: Buffer;
+  /** The length that keys of rows must have; default: any. */
+  readonly keyBytes?: number;
+}
+
+/**
+ * Rows on their way into the engine. Each write() is in order with the other calls and visible when it resolves; it is not one
+ * atomic batch: until finish() and a sync() after it, a crash leaves any part of the rows.
+ */
+export interface EngineLoader {
+  /** The next chunk, whatever its cuts. Rejects with `corruption`, not fatal, if the bytes cannot be; that ends the loader. */
+  write(chunk: Buffer): Promise<void>;
+  /** The number of rows, once all are visible. Rejects with `corruption` unless the closing count was there and right. */
+  finish(): Promise<number>;
+  /** Gives up. What was written stays. */
   close(): Promise<void>;
 }

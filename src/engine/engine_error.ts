@@ -3,10 +3,10 @@
  *
  *   unsupported  this platform has no RocksDB binary, or the processor is too old for it
  *   locked       another process has the directory open
- *   corruption   a file is damaged
+ *   corruption   a file is damaged; packed rows are not whole or not of their range
  *   io           the file system said no (full disk, failed sync, missing rights)
  *   closed       the engine or view was closed
- *   busy         too many reads are waiting; try again later
+ *   busy         too many reads are waiting or loaders are open; try again later
  *   tooManyViews openViewsMax views are open
  *   tooLarge     the values of one getMany exceed getManyBytesMax
  *   stalled      writes were issued far faster than the engine takes them (writeBacklogBytesMax); fatal

@@ -43,7 +43,19 @@
  * for it, hence the counts in size_map.ts, which start anew when the engine is opened); a write buffer size without compression (the binding ties the two).
  */
 export { CachedEngine, type CachedEngineOptions } from './cached_engine.js';
-export type { CacheStats, Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
+export type {
+  CacheStats,
+  Engine,
+  EngineBatch,
+  EngineLoader,
+  EngineView,
+  LoadTarget,
+  PackedPage,
+  PackOptions,
+  RangeSize,
+  ScanOptions,
+  ScanPage,
+} from './engine.js';
 export { EngineError, type EngineErrorCode } from './engine_error.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory_engine.js';
 export { openRocksdbDevEngine } from './rocksdb_dev_engine.js';

@@ -11,6 +11,10 @@ export const getManyKeysMax = 16_384;
 export const getManyBytesMax = 128 * 1024 * 1024;
 /** Open views. Each pins obsolete files and memory until it is closed; snapshots in flight are far fewer. */
 export const openViewsMax = 64;
+/** Loaders that are open. Each holds a row at most; snapshots that are being installed are far fewer. */
+export const openLoadersMax = 64;
+/** Bytes of one packed row. The largest value with its key fits; a longer one is damage. */
+export const packedRowBytesMax = 16 * 1024 * 1024;
 
 /**
  * Messages that the storage thread may have at once. One keeps it busy while the next gathers; more would only
@@ -74,5 +78,6 @@ assert(keyBytesMax + 64 <= engineKeyBytesMax, 'a user key with its prefix fits a
 assert(valueBytesMax + 1024 <= engineValueBytesMax, 'a user value with its framing fits an engine value');
 assert(scanBytesMax + valueBytesMax <= getManyBytesMax, 'what one scan returns may be asked for by key, too');
 assert(frameBytesMax <= writeBacklogBytesMax / 8, 'several of the largest frames fit the write backlog');
+assert(valueBytesMax + 2 * keyBytesMax <= packedRowBytesMax, 'the largest row of a user can be packed');
 assert(cacheBytesMin <= cacheBytesDefault, 'the default cache is large enough');
 assert(arenaBytesMin <= arenaBytesGuessMax && arenaBytesGuessMax <= messageBytesMax, 'arenas fit a message');

@@ -1,7 +1,24 @@
 import { assert } from '../base/assert.js';
-import type { Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
+import { BatchLoader, packPage } from './batch_loader.js';
+import type {
+  Engine,
+  EngineBatch,
+  EngineLoader,
+  EngineView,
+  LoadTarget,
+  RangeSize,
+  ScanOptions,
+  ScanPage,
+} from './engine.js';
 import { EngineError } from './engine_error.js';
-import { engineKeyBytesMax, getManyBytesMax, getManyKeysMax, openViewsMax, unsyncedBatchesMax } from './limits.js';
+import {
+  engineKeyBytesMax,
+  getManyBytesMax,
+  getManyKeysMax,
+  openLoadersMax,
+  openViewsMax,
+  unsyncedBatchesMax,
+} from './limits.js';
 import { deleteOp, deleteRangeOp, OpBatch, putOp } from './op_batch.js';
 import { assertScan } from './scan_options.js';
 import { SortedMap } from './sorted_map.js';
@@ -38,6 +55,7 @@ export class MemoryEngine implements Engine {
   private unsynced: WrittenBatch[] = [];
   private sequence = 0;
   private openViews = 0;
+  private openLoaders = 0;
   private backlogBytes = 0;
   private failure: EngineError | null = null;
   private failNext: EngineError | null = null;
@@ -154,6 +172,7 @@ export class MemoryEngine implements Engine {
       open ? this.scanRows(rows, options) : this.reject(new EngineError('closed', 'the view is closed'));
     const view: EngineView = {
       scan,
+      pack: (options) => packPage(scan, options),
       get: async (key) => {
         const end = Buffer.concat([key, Buffer.from([0])]);
         const page = await scan({ start: key, end, limit: 1, maxBytes: 1, reverse: false, keysOnly: false });
@@ -166,6 +185,17 @@ export class MemoryEngine implements Engine {
       },
     };
     return this.answer(() => view);
+  }
+
+  openLoader(targets: readonly LoadTarget[]): Promise<EngineLoader> {
+    const error = this.refusal();
+    if (error !== null) return this.reject(error);
+    if (this.openLoaders >= openLoadersMax) {
+      return this.reject(new EngineError('busy', `${openLoadersMax} loaders are open`));
+    }
+    this.openLoaders++;
+    const loader = new BatchLoader(this, targets, () => this.openLoaders--);
+    return this.answer(() => loader);
   }
 
   approximateSize(start: Buffer, end: Buffer): Promise<RangeSize> {

@@ -1,12 +1,25 @@
 import { mkdirSync } from 'node:fs';
 import { assert } from '../base/assert.js';
 import { directoryBytes } from './directory_bytes.js';
-import type { Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
+import { BatchLoader, packPage } from './batch_loader.js';
+import type {
+  Engine,
+  EngineBatch,
+  EngineLoader,
+  EngineView,
+  LoadTarget,
+  PackedPage,
+  PackOptions,
+  RangeSize,
+  ScanOptions,
+  ScanPage,
+} from './engine.js';
 import { EngineError, type EngineErrorCode } from './engine_error.js';
 import {
   engineKeyBytesMax,
   getManyBytesMax,
   getManyKeysMax,
+  openLoadersMax,
   openViewsMax,
   readBacklogMax,
   writeBacklogBytesMax,
@@ -65,6 +78,7 @@ class RocksdbDevEngine implements Engine {
   private readonly views = new Set<DevView>();
   /** Everything happens in the order of the calls, one after the other. */
   private last: Promise<unknown> = Promise.resolve();
+  private openLoaders = 0;
   private backlogBytes = 0;
   private readBacklog = 0;
   private failure: EngineError | null = null;
@@ -156,6 +170,14 @@ class RocksdbDevEngine implements Engine {
       this.views.add(view);
       return Promise.resolve(view);
     });
+  }
+
+  openLoader(targets: readonly LoadTarget[]): Promise<EngineLoader> {
+    const busy = new EngineError('busy', `${openLoadersMax} loaders are open`);
+    const refusal = this.refusal() ?? (this.openLoaders >= openLoadersMax ? busy : null);
+    if (refusal !== null) return Promise.reject(refusal);
+    this.openLoaders++;
+    return Promise.resolve(new BatchLoader(this, targets, () => this.openLoaders--));
   }
 
   approximateSize(start: Buffer, end: Buffer): Promise<RangeSize> {
@@ -265,6 +287,10 @@ class DevView implements EngineView {
     const end = Buffer.concat([key, Buffer.from([0])]);
     const page = await this.scan({ start: key, end, limit: 1, maxBytes: 1, reverse: false, keysOnly: false });
     return page.rows[0]?.value ?? null;
+  }
+
+  pack(options: PackOptions): Promise<PackedPage> {
+    return packPage((page) => this.scan(page), options);
   }
 
   scan(options: ScanOptions): Promise<ScanPage> {

@@ -1,7 +1,18 @@
 import { Worker } from 'node:worker_threads';
 import { assert } from '../base/assert.js';
 import { ArenaReader, ArenaWriter } from './arena.js';
-import type { Engine, EngineBatch, EngineView, RangeSize, ScanOptions, ScanPage } from './engine.js';
+import type {
+  Engine,
+  EngineBatch,
+  EngineLoader,
+  EngineView,
+  LoadTarget,
+  PackedPage,
+  PackOptions,
+  RangeSize,
+  ScanOptions,
+  ScanPage,
+} from './engine.js';
 import { EngineError } from './engine_error.js';
 import {
   engineKeyBytesMax,
@@ -14,12 +25,16 @@ import {
 import { OpBatch } from './op_batch.js';
 import {
   putBare,
-  putCloseView,
   putGetMany,
+  putLoad,
+  putNamed,
+  putOpenLoader,
+  putPack,
   putRangeRequest,
   putScan,
   putWrite,
   readError,
+  readPacked,
   readPage,
   readValues,
   replyError,
@@ -196,8 +211,34 @@ class RocksdbEngine implements Engine {
     }, nothing);
     return new RocksdbEngineView(
       (options) => this.scanView(viewId, options),
-      () => this.closeView(viewId),
+      (options) =>
+        this.ask(
+          (id) => putPack(this.out, id, viewId, options),
+          (input) => readPacked(input, options.chunkBytes),
+        ),
+      () => this.closeNamed(requestKind.closeView, viewId),
     );
+  }
+
+  async openLoader(targets: readonly LoadTarget[]): Promise<EngineLoader> {
+    let loaderId = 0;
+    await this.ask((id) => {
+      loaderId = id;
+      putOpenLoader(this.out, id, targets);
+    }, nothing);
+    return {
+      write: (chunk) =>
+        this.ask((id) => putLoad(this.out, id, loaderId, chunk), nothing, {
+          writeBytes: chunk.length,
+          isRead: false,
+        }),
+      finish: () =>
+        this.ask(
+          (id) => putNamed(this.out, requestKind.finishLoader, id, loaderId),
+          (input) => input.f64(),
+        ),
+      close: () => this.closeNamed(requestKind.closeLoader, loaderId),
+    };
   }
 
   approximateSize(start: Buffer, end: Buffer): Promise<RangeSize> {
@@ -247,10 +288,10 @@ class RocksdbEngine implements Engine {
     return this.ask((id) => putScan(this.out, id, viewId, options), readPage);
   }
 
-  /** After a failure or close() there is nothing left to close: the storage thread lets go of all views. */
-  private closeView(viewId: number): Promise<void> {
+  /** After a failure or close() there is nothing left to close: the storage thread lets go of all views and loaders. */
+  private closeNamed(kind: (typeof requestKind)['closeView' | 'closeLoader'], name: number): Promise<void> {
     if (this.failure !== null || this.closing !== null) return Promise.resolve();
-    return this.ask((id) => putCloseView(this.out, id, viewId), nothing);
+    return this.ask((id) => putNamed(this.out, kind, id, name), nothing);
   }
 
   private ask<T>(
@@ -352,11 +393,17 @@ class RocksdbEngine implements Engine {
 
 class RocksdbEngineView implements EngineView {
   private readonly scanPage: (options: ScanOptions) => Promise<ScanPage>;
+  private readonly packPage: (options: PackOptions) => Promise<PackedPage>;
   private readonly release: () => Promise<void>;
   private closed = false;
 
-  constructor(scanPage: (options: ScanOptions) => Promise<ScanPage>, release: () => Promise<void>) {
+  constructor(
+    scanPage: (options: ScanOptions) => Promise<ScanPage>,
+    packPage: (options: PackOptions) => Promise<PackedPage>,
+    release: () => Promise<void>,
+  ) {
     this.scanPage = scanPage;
+    this.packPage = packPage;
     this.release = release;
   }
 
@@ -369,6 +416,12 @@ class RocksdbEngineView implements EngineView {
   scan(options: ScanOptions): Promise<ScanPage> {
     if (this.closed) return Promise.reject(new EngineError('closed', 'the view is closed'));
     return this.scanPage(options);
+  }
+
+  pack(options: PackOptions): Promise<PackedPage> {
+    if (this.closed) return Promise.reject(new EngineError('closed', 'the view is closed'));
+    assertScan({ ...options, reverse: false, keysOnly: false });
+    return this.packPage(options);
   }
 
   close(): Promise<void> {

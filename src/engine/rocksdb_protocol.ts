@@ -1,8 +1,9 @@
 import type { ArenaReader, ArenaWriter } from './arena.js';
-import type { ScanOptions, ScanPage } from './engine.js';
+import type { LoadTarget, PackedPage, PackOptions, ScanOptions, ScanPage } from './engine.js';
 import type { EngineErrorCode } from './engine_error.js';
 import { assert, must } from '../base/assert.js';
 import type { OpBatch } from './op_batch.js';
+import { cutChunks, nextStart, packedBytes, packRows } from './packed_rows.js';
 
 /**
  * What the engine and its storage thread say to each other: records packed into arenas (arena.ts).
@@ -12,8 +13,13 @@ import type { OpBatch } from './op_batch.js';
  *   getMany   keys u32 │ { length u32, key } …            { length u32 (absent: 2^32-1), value } …
  *   scan      view u32 │ flags u8 │ limit u32 │ maxBytes u32 │ start │ end
  *                                                         more u8 │ rows u32 │ { key u32, value u32, key, value } …
+ *   pack      view u32 │ tag u8 │ skip u32 │ limit u32 │ maxBytes u32 │ start │ end
+ *                                                         rows u32 │ next │ packed rows; an empty next: the last page
  *   openView  nothing (the id names the view)             nothing
  *   closeView view u32                                    nothing
+ *   openLoader  targets u32 │ { tag u8 │ key bytes u32 (any: 2^32-1) │ length u32, prefix │ start │ end } …; the id names it
+ *   load      loader u32 │ length u32 │ chunk             nothing
+ *   finishLoader, closeLoader: loader u32                 rows f64, nothing
  *   size      start │ end                                 bytes f64 │ keys f64 │ complete f64 (0 or 1)
  *   middle    start │ end                                 { length u32 (absent: 2^32-1), key }
  *   diskBytes, sync, close: nothing                       bytes f64, nothing, nothing
@@ -32,6 +38,11 @@ export const requestKind = {
   sync: 8,
   close: 9,
   middle: 10,
+  pack: 11,
+  openLoader: 12,
+  load: 13,
+  finishLoader: 14,
+  closeLoader: 15,
 } as const;
 
 export const replyOk = 0;
@@ -42,6 +53,7 @@ export const replyHandled = 2;
 /** The length that stands for "no value". */
 const absent = 0xffffffff;
 const headBytes = 5;
+const none = Buffer.alloc(0);
 const opHeadBytes = 9;
 
 const reverseFlag = 1;
@@ -181,9 +193,96 @@ export function readRange(input: ArenaReader): { start: Buffer; end: Buffer } {
   return { start: input.slice(startLength), end: input.slice(endLength) };
 }
 
-export function putCloseView(out: ArenaWriter, id: number, viewId: number): void {
-  const at = reserveHead(out, requestKind.closeView, id, 4);
-  out.view.setUint32(at, viewId, true);
+export function putPack(out: ArenaWriter, id: number, viewId: number, options: PackOptions): void {
+  const { start, end } = options;
+  const at = reserveHead(out, requestKind.pack, id, 25 + start.length + end.length);
+  const { view } = out;
+  view.setUint32(at, viewId, true);
+  view.setUint8(at + 4, options.tag);
+  view.setUint32(at + 5, options.skip, true);
+  view.setUint32(at + 9, options.limit, true);
+  view.setUint32(at + 13, options.maxBytes, true);
+  putRange(out, at + 17, start, end);
+}
+
+export function readPack(input: ArenaReader): { viewId: number; tag: number; skip: number; options: ScanOptions } {
+  const viewId = input.u32();
+  const tag = input.u8();
+  const skip = input.u32();
+  const limit = input.u32();
+  const maxBytes = input.u32();
+  const { start, end } = readRange(input);
+  return { viewId, tag, skip, options: { start, end, limit, maxBytes, reverse: false, keysOnly: false } };
+}
+
+/** The rows are packed into the message itself. */
+export function putPacked(out: ArenaWriter, id: number, page: ScanPage, tag: number, skip: number): void {
+  const next = nextStart(page) ?? none;
+  const bytes = packedBytes(page.rows, skip);
+  let at = reserveHead(out, replyOk, id, 12 + next.length + bytes);
+  out.view.setUint32(at, page.rows.length, true);
+  out.view.setUint32(at + 4, next.length, true);
+  out.view.setUint32(at + 8, bytes, true);
+  at += 12;
+  out.bytes.set(next, at);
+  at += next.length;
+  const end = packRows(Buffer.from(out.bytes.buffer, at, bytes), 0, page.rows, tag, skip);
+  assert(end === bytes, 'packed rows have the length that was counted');
+}
+
+export function readPacked(input: ArenaReader, chunkBytes: number): PackedPage {
+  const rows = input.u32();
+  const nextLength = input.u32();
+  const bytes = input.u32();
+  const next = nextLength === 0 ? null : Buffer.from(input.slice(nextLength));
+  return { chunks: cutChunks(input.slice(bytes), chunkBytes), rows, next };
+}
+
+export function putOpenLoader(out: ArenaWriter, id: number, targets: readonly LoadTarget[]): void {
+  let size = 4;
+  for (const { prefix, start, end } of targets) size += 17 + prefix.length + start.length + end.length;
+  let at = reserveHead(out, requestKind.openLoader, id, size);
+  out.view.setUint32(at, targets.length, true);
+  at += 4;
+  for (const { tag, prefix, start, end, keyBytes } of targets) {
+    out.view.setUint8(at, tag);
+    out.view.setUint32(at + 1, keyBytes ?? absent, true);
+    out.view.setUint32(at + 5, prefix.length, true);
+    out.bytes.set(prefix, at + 9);
+    at = putRange(out, at + 9 + prefix.length, start, end);
+  }
+}
+
+/** The targets are copied: they outlive the message. */
+export function readOpenLoader(input: ArenaReader): LoadTarget[] {
+  const targets: LoadTarget[] = [];
+  for (let left = input.u32(); left > 0; left--) {
+    const tag = input.u8();
+    const keyBytes = input.u32();
+    const prefix = Buffer.from(input.slice(input.u32()));
+    const { start, end } = readRange(input);
+    const target = { tag, prefix, start: Buffer.from(start), end: Buffer.from(end) };
+    targets.push(keyBytes === absent ? target : { ...target, keyBytes });
+  }
+  return targets;
+}
+
+export function putLoad(out: ArenaWriter, id: number, loaderId: number, chunk: Buffer): void {
+  const at = reserveHead(out, requestKind.load, id, 8 + chunk.length);
+  out.view.setUint32(at, loaderId, true);
+  out.view.setUint32(at + 4, chunk.length, true);
+  out.bytes.set(chunk, at + 8);
+}
+
+/** closeView, finishLoader and closeLoader name what they are about. */
+export function putNamed(
+  out: ArenaWriter,
+  kind: (typeof requestKind)['closeView' | 'finishLoader' | 'closeLoader'],
+  id: number,
+  name: number,
+): void {
+  const at = reserveHead(out, kind, id, 4);
+  out.view.setUint32(at, name, true);
 }
 
 /** openView, diskBytes, sync and close have no body. */

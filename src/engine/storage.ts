@@ -4,18 +4,22 @@ import { BatchApplier } from './batch_applier.js';
 import { codeOf } from './binding_loader.js';
 import { directoryBytes } from './directory_bytes.js';
 import type { Database, RocksdbBinding } from './rocksdb_binding.js';
-import type { ScanPage } from './engine.js';
+import type { LoadTarget, ScanPage } from './engine.js';
 import { EngineError, type EngineErrorCode } from './engine_error.js';
-import { getManyBytesMax, getManyKeysMax, messageBytesMax, openViewsMax } from './limits.js';
+import { getManyBytesMax, getManyKeysMax, messageBytesMax, openLoadersMax, openViewsMax } from './limits.js';
+import { PackedRowsError, RowLoader } from './packed_rows.js';
 import { countSlice, RocksdbView, scanNow } from './rocksdb_reader.js';
 import {
   putDone,
   putError,
   putHandled,
   putNumbers,
+  putPacked,
   putPage,
   putValues,
   readKeys,
+  readOpenLoader,
+  readPack,
   readRange,
   readScan,
   requestKind,
@@ -59,6 +63,7 @@ export class Storage {
   private readonly applier: BatchApplier;
   private readonly sizes: SizeMap;
   private readonly views = new Map<number, RocksdbView>();
+  private readonly loaders = new Map<number, RowLoader>();
   private readonly replies = new ArenaWriter();
   private readonly send: (arenas: ArrayBuffer[]) => void;
   private readonly closed: () => void;
@@ -111,6 +116,24 @@ export class Storage {
       case requestKind.scan:
         this.handleScan(id, input);
         return;
+      case requestKind.pack:
+        this.handlePack(id, input);
+        return;
+      case requestKind.openLoader: {
+        const targets = readOpenLoader(input);
+        this.read(id, () => this.openLoader(id, targets));
+        return;
+      }
+      case requestKind.load:
+        this.handleLoad(id, input);
+        return;
+      case requestKind.finishLoader:
+        this.handleFinishLoader(id, input.u32());
+        return;
+      case requestKind.closeLoader:
+        this.loaders.delete(input.u32());
+        putDone(this.replies, id);
+        return;
       case requestKind.openView:
         this.read(id, () => {
           if (this.views.size >= openViewsMax) {
@@ -162,6 +185,53 @@ export class Storage {
       else this.applier.merge(payload);
     });
     if (hasRanges || this.applier.full) this.flushWrites();
+  }
+
+  private openLoader(id: number, targets: readonly LoadTarget[]): void {
+    if (this.loaders.size >= openLoadersMax) throw new EngineError('busy', `${openLoadersMax} loaders are open`);
+    this.loaders.set(id, new RowLoader(targets, this.applier.put));
+    putDone(this.replies, id);
+  }
+
+  /** Rows go into the batch that neighbouring writes go into. */
+  private handleLoad(id: number, input: ArenaReader): void {
+    const loaderId = input.u32();
+    const chunk = input.slice(input.u32());
+    this.flushReads();
+    if (this.failure !== null) {
+      this.finish(id);
+      return;
+    }
+    const damage = this.loading(loaderId, (loader) => loader.load(chunk));
+    if (damage === null) this.writes.push(id);
+    else this.putReadError(id, damage);
+    if (this.applier.full) this.flushWrites();
+  }
+
+  private handleFinishLoader(id: number, loaderId: number): void {
+    this.read(id, () => {
+      const damage = this.loading(loaderId, (loader) => putNumbers(this.replies, id, loader.finish()));
+      this.loaders.delete(loaderId);
+      if (damage !== null) throw damage;
+    });
+  }
+
+  /** What is wrong with the bytes that the loader was given, which is the end of it; null: nothing. */
+  private loading(loaderId: number, step: (loader: RowLoader) => void): EngineError | null {
+    const loader = this.loaders.get(loaderId);
+    if (loader === undefined) return new EngineError('closed', 'the loader is closed');
+    let damage: PackedRowsError | null = null;
+    this.guard(() => {
+      try {
+        step(loader);
+      } catch (error) {
+        if (!(error instanceof PackedRowsError)) throw error;
+        damage = error;
+      }
+    });
+    if (damage === null) return null;
+    this.loaders.delete(loaderId);
+    return new EngineError('corruption', (damage as PackedRowsError).message);
   }
 
   private flushWrites(): void {
@@ -260,6 +330,24 @@ export class Storage {
     const own = { ...options, start: Buffer.from(options.start), end: Buffer.from(options.end) };
     view.scan(own).then(
       (page) => this.sendPage(id, page),
+      (error: unknown) => this.sendFailure(id, error),
+    );
+  }
+
+  private handlePack(id: number, input: ArenaReader): void {
+    const { viewId, tag, skip, options } = readPack(input);
+    const view = must(this.views.get(viewId), 'an open view');
+    if (this.failure !== null) {
+      this.finish(id);
+      return;
+    }
+    // As in handleScan().
+    const own = { ...options, start: Buffer.from(options.start), end: Buffer.from(options.end) };
+    view.scan(own).then(
+      (page) => {
+        putPacked(this.replies, id, page, tag, skip);
+        this.sendReplies();
+      },
       (error: unknown) => this.sendFailure(id, error),
     );
   }

@@ -154,6 +154,11 @@ export class ValueCache {
     if (this.ranges.length > cachedRangesMax) this.oldestEpoch = must(this.ranges.shift(), 'a range').epoch;
   }
 
+  /** Keys may have been written that nobody named: no read that is under way is believed. */
+  refuseFills(): void {
+    this.lastRangeSequence = ++this.sequence;
+  }
+
   private noteWrite(hash: number): void {
     this.lastWrites[hash & (this.lastWrites.length - 1)] = ++this.sequence;
   }
