@@ -8,6 +8,8 @@ import type { GroupLog, LogRecord, RaftLog, RaftLogStats } from '../../src/raftl
 export class MemorySharedLog implements RaftLog {
   /** Nothing here is written to a disk. */
   readonly pendingSinceMs = null;
+  /** It has no bound. */
+  readonly nearlyFull = false;
   readonly damaged: ReadonlySet<number> = new Set();
   private readonly runtime: Runtime;
   private readonly groups = new Map<number, MemoryGroupLog>();
@@ -26,6 +28,10 @@ export class MemorySharedLog implements RaftLog {
       this.waiting.push(resolve);
       if (this.waiting.length === 1) this.runtime.nextTurn(() => this.synced());
     });
+  }
+
+  takes(): boolean {
+    return true;
   }
 
   private take(record: LogRecord): void {

@@ -10,6 +10,14 @@ interface Candidate {
   readonly index: number;
 }
 
+/** How much the log of all groups holds. */
+interface Pressure {
+  /** So much that nobody's need is a reason to keep entries. */
+  readonly full: boolean;
+  /** It will refuse entries before long: nothing that is applied is kept. */
+  readonly urgent: boolean;
+}
+
 /**
  * Lets the log forget entries that the engine has on disk.
  *
@@ -67,7 +75,11 @@ export class Compactor implements TickWork {
   private async candidates(): Promise<Candidate[]> {
     const found: Candidate[] = [];
     const nowMs = this.host.runtime.nowMs();
-    const logIsFull = this.host.log.stats().liveBytes >= this.host.options.compaction.logBytesMax;
+    const log = this.host.log.stats();
+    const pressure: Pressure = {
+      full: log.underPressure || log.liveBytes >= this.host.options.compaction.logBytesMax,
+      urgent: log.underPressure,
+    };
     let seen = 0;
     for (const peer of [...this.peers.values()]) {
       if (++seen % compactionSliceGroupsMax === 0) {
@@ -75,29 +87,31 @@ export class Compactor implements TickWork {
         if (!isRunning(this.host)) return [];
       }
       if (peer.stopped || peer.hasSnapshot) continue;
-      const index = this.compactIndex(peer, nowMs, logIsFull);
+      const index = this.compactIndex(peer, nowMs, pressure);
       if (index >= peer.log.firstIndex()) found.push({ peer, index });
     }
     return found;
   }
 
   /** How far the group's log may go; below its first index: not worth it now. */
-  private compactIndex(peer: Peer, nowMs: number, logIsFull: boolean): number {
+  private compactIndex(peer: Peer, nowMs: number, pressure: Pressure): number {
     const options = this.host.options.compaction;
-    const applied = peer.appliedIndex;
+    // What others have committed may be applied before a log that is full has it.
+    const applied = Math.min(peer.appliedIndex, peer.log.lastIndex());
+    if (pressure.urgent) return applied;
     const first = peer.log.firstIndex();
     const idleForMs = peer.activity.idleForMs(applied, nowMs);
     const kept = applied - first + 1;
     if (kept <= options.idleTailEntries) return 0;
     const bytes = peer.log.bytes();
     const isBig = kept >= options.tailEntries + options.entriesMin || bytes >= options.bytesMin;
-    if (!isBig && !logIsFull && idleForMs < options.idleMs) return 0;
+    if (!isBig && !pressure.full && idleForMs < options.idleMs) return 0;
     const bytesPerEntry = Math.max(1, bytes / (peer.log.lastIndex() - first + 1));
     const tailOfBytes = Math.floor(options.bytesMin / 2 / bytesPerEntry);
     const tail = isBig ? Math.min(options.tailEntries, tailOfBytes) : options.idleTailEntries;
     const index = applied - tail;
     // Past these sizes nobody's need counts: a follower that far behind gets a snapshot.
-    if (logIsFull || bytes >= options.groupBytesMax) return index;
+    if (pressure.full || bytes >= options.groupBytesMax) return index;
     return Math.min(index, this.neededByFollowers(peer, nowMs));
   }
 

@@ -2,12 +2,13 @@ import { randomInt } from '../base/runtime.js';
 import type { HostContext } from './context.js';
 import { heirOf } from './heir.js';
 import { handoversPerTickMax } from './limits.js';
+import type { LogWriter } from './log_writer.js';
 import type { Peer } from './peer.js';
 import type { SuspectHosts } from './suspect_hosts.js';
 import type { TickWork } from './ticker.js';
 
 /**
- * A disk that does not sync costs its host the leaderships (DESIGN section 4):
+ * A disk that does not sync, or a log without room for what waits, costs its host the leaderships (DESIGN section 4):
  *
  *     age of the oldest unsynced write ≥ diskStallMs ─▶ stalled: every leadership is handed to the best voter, again
  *         and again until it is gone, and nothing here campaigns
@@ -19,6 +20,7 @@ import type { TickWork } from './ticker.js';
  */
 export class DiskStall implements TickWork {
   private readonly host: HostContext;
+  private readonly writer: LogWriter;
   private readonly peers: ReadonlyMap<number, Peer>;
   private readonly suspects: SuspectHosts;
   /** Since when the write that is the oldest now waits, and the tick in which that was seen first. */
@@ -28,8 +30,9 @@ export class DiskStall implements TickWork {
   /** When a group's leadership was last offered to a voter, in ticks. */
   private readonly offeredTick = new Map<number, number>();
 
-  constructor(host: HostContext, peers: ReadonlyMap<number, Peer>, suspects: SuspectHosts) {
+  constructor(host: HostContext, writer: LogWriter, peers: ReadonlyMap<number, Peer>, suspects: SuspectHosts) {
     this.host = host;
+    this.writer = writer;
     this.peers = peers;
     this.suspects = suspects;
   }
@@ -51,8 +54,8 @@ export class DiskStall implements TickWork {
 
   /** A write ages by a tick per tick at most: what an event loop slept through is no fault of the disk. */
   private ageMs(): number {
-    const { log, runtime, tick, options } = this.host;
-    const { pendingSinceMs } = log;
+    const { runtime, tick, options } = this.host;
+    const { pendingSinceMs } = this.writer;
     if (pendingSinceMs === null) {
       this.pendingSinceMs = null;
       return 0;

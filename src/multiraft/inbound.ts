@@ -133,9 +133,10 @@ export class Inbound implements TransportHandlers {
     if (peer?.follows(message) === true) this.campaigns.leaderStopped(peer);
   }
 
-  /** Entries are not taken while the disk is full or too far behind: their leader sends them again. */
+  /** Entries are not taken while the disk or the log is full, or the disk too far behind: their leader sends them again. */
   private hasNoRoom(): boolean {
-    return this.host.refusesEntries || this.writer.unsyncedBytes >= this.host.options.limits.unsyncedBytes;
+    if (this.host.refusesEntries || this.host.log.nearlyFull) return true;
+    return this.writer.unsyncedBytes >= this.host.options.limits.unsyncedBytes;
   }
 
   /** Leaders of a suspect host are not listened to, and a host whose disk is stalled takes no leadership. */

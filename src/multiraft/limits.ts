@@ -1,5 +1,6 @@
 import { commandBytesMax } from '../base/limits.js';
 import { assert } from '../base/assert.js';
+import { logBytesHardMaxDefault, nearlyFullShare } from '../raftlog/limits.js';
 
 /** Limits of the host. What happens past each one is said beside it and tested in test/multiraft/limits.test.ts. */
 
@@ -78,4 +79,9 @@ export const compactionSliceGroupsMax = 256;
 assert(commandBytesMax <= groupProposalBytesMax, 'the largest command fits an idle group');
 assert(groupProposalBytesMax <= hostProposalBytesMax, 'one group cannot take more than all');
 assert(commandBytesMax <= logWriteBytesMax, 'the largest entry fits a write of the log');
+assert(
+  (hostProposalBytesMax + unsyncedBytesMax) * 1.5 <= logBytesHardMaxDefault * (1 - nearlyFullShare),
+  'what is under way when the log begins to refuse has room in it',
+);
+assert(logWriteBytesMax * 4 <= logBytesHardMaxDefault, 'a write that waited for room gets it');
 assert(entryBytesMax <= applyBatchBytesMax, 'a common entry fits an engine batch');

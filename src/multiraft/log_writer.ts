@@ -2,6 +2,7 @@ import type { Message } from '../raft/message.js';
 import type { LogRecord } from '../raftlog/raft_log.js';
 import type { HostContext } from './context.js';
 import type { Peer } from './peer.js';
+import type { TickWork } from './ticker.js';
 
 /** What waits for one log write: whose it is, and what may be stepped or sent after it. */
 interface AppendJob {
@@ -25,14 +26,22 @@ interface Batch {
  * INV: a response is stepped or sent only after every record that its group had handed out before it is
  * synced. A change of the commit index alone is no reason for a sync (Raft §5.1 keeps commitIndex
  * volatile): it is written with the group's next record, and its responses only wait for what is on its way.
+ *
+ * A log at its bound takes no entries. Proposals and other leaders' entries are refused well before that; what is under way all the same
+ * is held here, in order, until compaction has made room: tick() tries again. Reads, heartbeats and compaction go on meanwhile;
+ * a host that holds for long is as one whose disk does not sync (disk_stall.ts), and others lead.
  */
-export class LogWriter {
+export class LogWriter implements TickWork {
   private readonly host: HostContext;
   private batch: Batch = emptyBatch();
   /** Written, not synced; oldest first. */
   private outstanding: Batch[] = [];
   private synced: Batch[] = [];
   private unsynced = 0;
+  /** The log had no room for the first of them; oldest first. */
+  private held: Batch[] = [];
+  private heldBytes = 0;
+  private heldSinceMs = 0;
 
   constructor(host: HostContext) {
     this.host = host;
@@ -43,9 +52,14 @@ export class LogWriter {
     return this.synced.length > 0;
   }
 
-  /** Bytes of entries written and not synced. */
+  /** Bytes of entries written or held, and not synced. */
   get unsyncedBytes(): number {
-    return this.unsynced;
+    return this.unsynced + this.heldBytes;
+  }
+
+  /** Since when something waits to be on disk; null: nothing does. */
+  get pendingSinceMs(): number | null {
+    return this.held.length > 0 ? this.heldSinceMs : this.host.log.pendingSinceMs;
   }
 
   /**
@@ -72,6 +86,33 @@ export class LogWriter {
     const batch = this.batch;
     if (batch.jobs.length === 0) return;
     this.batch = emptyBatch();
+    if (this.held.length === 0 && this.write(batch)) return;
+    if (this.held.length === 0) {
+      this.heldSinceMs = this.host.runtime.nowMs();
+      const { diskBytes, diskBytesMax, liveBytes } = this.host.log.stats();
+      this.host.logger.error(
+        { diskBytes, diskBytesMax, liveBytes },
+        'the Raft log is full: entries wait until compaction has made room',
+      );
+    }
+    this.held.push(batch);
+    this.heldBytes += batch.bytes;
+  }
+
+  /** Writes what was held, as far as the log has room for it now. */
+  tick(): void {
+    for (let first = this.held[0]; first !== undefined && this.write(first); first = this.held[0]) {
+      this.held.shift();
+      this.heldBytes -= first.bytes;
+      if (this.held.length === 0) {
+        const heldMs = this.host.runtime.nowMs() - this.heldSinceMs;
+        this.host.logger.info({ heldMs }, 'the Raft log has room again');
+      }
+    }
+  }
+
+  /** False: the log has no room for it. */
+  private write(batch: Batch): boolean {
     const records = this.liveRecords(batch);
     if (records.length === 0) {
       const last = this.outstanding.at(-1);
@@ -81,8 +122,9 @@ export class LogWriter {
         this.synced.push(batch);
         this.host.wake();
       }
-      return;
+      return true;
     }
+    if (!this.host.log.takes(records)) return false;
     batch.records = [];
     batch.owners = [];
     this.outstanding.push(batch);
@@ -91,6 +133,7 @@ export class LogWriter {
       () => this.onSynced(batch),
       (error: unknown) => this.host.fail(error),
     );
+    return true;
   }
 
   /** Steps and sends what waited for syncs that are done. The turn calls it first. */

@@ -86,11 +86,11 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     const liveness = new HostLiveness(host, (hostId) => this.campaigns.hostLost(hostId));
     const awake = new AwakeSet();
     this.parts = { host, turn, writer, outbox, apply, installer, sender, awake, liveness, nextReadContext };
-    const stall = new DiskStall(host, this.peers, suspects);
+    const stall = new DiskStall(host, writer, this.peers, suspects);
     this.campaigns = new EarlyCampaigns(host, liveness, suspects, this.peers);
     this.forwarding = new Forwarding(host);
     this.compactor = new Compactor(host, beats, this.peers);
-    const work = [liveness, stall, this.campaigns, this.forwarding, this.compactor];
+    const work = [writer, liveness, stall, this.campaigns, this.forwarding, this.compactor];
     this.ticker = new Ticker(host, beats, awake, work);
     const receiver = new SnapshotReceiver(host, config.disk, config.stagingDirectory, installer, (fromHost, head) =>
       this.findOrMake(fromHost, head.groupId, head.message),

@@ -41,10 +41,11 @@ export class Proposals {
 
   /** Takes a command for this turn's entry, or refuses it (later) as busy. */
   add(kind: CommandKind, bytes: Buffer, done: ProposalDone): void {
-    const { budget, options } = this.host;
+    const { budget, options, log } = this.host;
     const limits = options.limits;
     const size = bytes.length;
-    if (this.count >= limits.groupProposals || this.bytes + size > limits.groupProposalBytes || !budget.fits(size)) {
+    const isFull = this.count >= limits.groupProposals || this.bytes + size > limits.groupProposalBytes;
+    if (isFull || !budget.fits(size) || log.nearlyFull) {
       this.refuseLater(done, 'busy');
       return;
     }

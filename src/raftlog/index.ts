@@ -9,7 +9,7 @@
  *                                                             │
  *         ┌───────────────────────────── one at a time ◀──────┘
  *         ▼
- *     write batch ─▶ fdatasync ─▶ resolve ─▶ next batch            (log_writer.ts)
+ *     write batch through (O_DSYNC) ─▶ resolve ─▶ next batch       (log_writer.ts)
  *
  * Where the parts are:
  *
@@ -17,7 +17,7 @@
  *   log_buffer.ts                newest bytes of the log in memory: batches are built there and stay as entry cache
  *   log_writer.ts                batches, group commit, rolling to the next segment, the failure latch
  *   segment.ts, segment_files.ts segments: made whole in advance, recycled, what of them is needed
- *   group.ts                     one group's state and the place of each of its entries
+ *   group.ts, slot_pool.ts       one group's state and the place of each of its entries; the numbers of all of them
  *   loader.ts, loaded_entries.ts entries that are on disk alone
  *   collector.ts                 frees the oldest segments, moving what is still needed to the log's end
  *   log_directory.ts, log_scan.ts, segment_scan.ts, replay.ts  reading what is there, changing nothing
@@ -52,6 +52,7 @@
  *
  *   logBytesMax       above it garbage collection moves what it can
  *   underPressure     at three quarters of the hard bound: the owner refuses proposals and compacts, whoever still needs the entries
+ *   nearlyFull        at seven eighths: nobody should make or take entries; what is under way has room in the rest
  *   logBytesHardMax   never exceeded: a write() with entries is refused (`full`), one that frees space never is
  *
  * Not here: room for a full disk is kept by the store (store/disk_watch.ts), not by the log. A batch itself cannot meet a full

@@ -37,6 +37,8 @@ export const logBytesHardMaxDefault = 8 * 1024 * MiB;
 export const reserveSegments = 6;
 /** Share of the hard bound from which the log says that it is under pressure: its owner must refuse and compact. */
 export const pressureShare = 0.75;
+/** Share of the hard bound from which nobody should make or take entries: what is under way has room in the rest. */
+export const nearlyFullShare = 0.875;
 /** Groups looked at by garbage collection before it lets the event loop turn. */
 export const collectorGroupsPerTurn = 1024;
 /** Index slots looked at by garbage collection before it lets the event loop turn: about a millisecond. */
@@ -59,6 +61,10 @@ assert(spareSegmentsMax + 4 <= reserveSegments, 'the reserve holds the spares, t
 assert(
   logBytesMaxDefault < logBytesHardMaxDefault * pressureShare,
   'garbage collection works before anything is refused',
+);
+assert(
+  logBytesHardMaxDefault * pressureShare < logBytesHardMaxDefault * nearlyFullShare,
+  'compaction is pressed before entries are refused',
 );
 assert(arenaBytesMax * 4 <= cacheBytesMaxDefault, 'the cache can forget in small steps');
 assert(commandBytesMax <= loadedBytesMax, 'the largest entry can be loaded');

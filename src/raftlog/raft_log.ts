@@ -33,6 +33,10 @@ export interface RaftLog {
    * reached their bound: the log goes on, and takes entries again when compactions or drops have made room.
    */
   write(records: readonly LogRecord[]): Promise<void>;
+  /** False: a write() of these records now would be refused as `full`. */
+  takes(records: readonly LogRecord[]): boolean;
+  /** So near the bound that proposals and other leaders' entries should be refused. Cheap: looked at for each of them. */
+  readonly nearlyFull: boolean;
   /** A group's view, or undefined if the log does not know the group. */
   group(groupId: number): GroupLog | undefined;
   groupIds(): IterableIterator<number>;

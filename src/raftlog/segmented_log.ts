@@ -14,6 +14,7 @@ import {
   loadedBytesMax,
   logBytesHardMaxDefault,
   logBytesMaxDefault,
+  nearlyFullShare,
   pressureShare,
   reserveSegments,
   segmentBytesDefault,
@@ -160,6 +161,17 @@ function recordBytesMax(record: LogRecord): number {
   return bytes;
 }
 
+/** The most bytes that records can take, and how many entries there are among them. */
+function sizeOf(records: readonly LogRecord[]): { bytes: number; entries: number } {
+  let bytes = 0;
+  let entries = 0;
+  for (const record of records) {
+    bytes += recordBytesMax(record);
+    if (record.kind === 'append') entries += record.entries.length;
+  }
+  return { bytes, entries };
+}
+
 /** RaftLog over segments. See index.ts for how it works. */
 export class SegmentedLog implements RaftLog {
   private readonly groups: Map<number, Group>;
@@ -235,18 +247,22 @@ export class SegmentedLog implements RaftLog {
   write(records: readonly LogRecord[]): Promise<void> {
     const refusal = this.refusal();
     if (refusal !== null) return Promise.reject(refusal);
-    let bytes = 0;
-    let entries = 0;
-    for (const record of records) {
-      bytes += recordBytesMax(record);
-      if (record.kind === 'append') entries += record.entries.length;
-    }
+    const { bytes, entries } = sizeOf(records);
     assert(bytes <= writeBytesMax, 'one write() fits a batch');
     if (entries > 0 && !this.hasRoom(bytes)) return Promise.reject(this.full());
     const batch = this.writer.reserve(bytes);
     for (const record of records) this.take(record, batch);
     this.writer.kick();
     return batch.synced;
+  }
+
+  takes(records: readonly LogRecord[]): boolean {
+    const { bytes, entries } = sizeOf(records);
+    return entries === 0 || this.hasRoom(bytes);
+  }
+
+  get nearlyFull(): boolean {
+    return this.table.sizeBytes > this.entriesMaxBytes * nearlyFullShare;
   }
 
   group(groupId: number): GroupLog | undefined {

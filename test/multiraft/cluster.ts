@@ -55,6 +55,8 @@ export interface ClusterOptions {
   readonly clockRates?: Readonly<Record<number, number>>;
   /** Cache of the log; small ones make followers read from disk. */
   readonly logCacheBytes?: number;
+  /** Hard bound of the log by host id; where nothing is said, one that no test reaches. */
+  readonly logBytesHardMax?: Readonly<Record<number, number>>;
 }
 
 /** A few hosts in one process on a virtual clock, network and disk, with toy state machines. */
@@ -233,6 +235,8 @@ export class Cluster {
     const disk = this.diskOf(hostId);
     const engine = this.engines.get(hostId) ?? new MemoryEngine();
     const fatals: Error[] = [];
+    const { logCacheBytes, logBytesHardMax = {} } = this.settings;
+    const hardMax = logBytesHardMax[hostId];
     const log = await openRaftLog({
       disk,
       directory: '/log',
@@ -241,7 +245,8 @@ export class Cluster {
       onFatal: (error) => void fatals.push(error),
       // Small: the disk in memory copies a file with every write to it.
       segmentBytes: this.settings.segmentBytes ?? 128 * 1024,
-      ...(this.settings.logCacheBytes === undefined ? {} : { cacheBytesMax: this.settings.logCacheBytes }),
+      ...(logCacheBytes === undefined ? {} : { cacheBytesMax: logCacheBytes }),
+      ...(hardMax === undefined ? {} : { logBytesHardMax: hardMax, logBytesMax: hardMax / 4 }),
     });
     const writes: (readonly LogRecord[])[] = [];
     const transport = this.transportOf(hostId, runtime);
@@ -325,6 +330,10 @@ function watchWrites(log: RaftLog, writes: (readonly LogRecord[])[]): RaftLog {
     write: (records) => {
       writes.push(records);
       return log.write(records);
+    },
+    takes: (records) => log.takes(records),
+    get nearlyFull() {
+      return log.nearlyFull;
     },
     group: (groupId) => log.group(groupId),
     groupIds: () => log.groupIds(),

@@ -49,6 +49,10 @@ t.test('at its bound the log refuses entries, takes what frees space, and then t
   const last = await fill(log, 1);
   t.ok(last > 50, `${last} entries`);
   t.ok(log.stats().underPressure, 'the owner was told');
+  t.ok(log.nearlyFull, 'and so was whoever makes entries');
+  t.notOk(log.takes([append(1, entry(last + 1, 1, 'x'.repeat(segmentBytes)))]));
+  t.ok(log.takes([{ kind: 'compact', groupId: 1, index: last, term: 1 }]));
+  t.equal(log.group(1)?.lastIndex(), last, 'asking changes nothing');
   t.ok(log.stats().diskBytes <= bounded.logBytesHardMax);
   t.equal(log.group(1)?.lastIndex(), last, 'a refused write changed nothing');
   await t.rejects(log.write([create(3), append(2, entry(1, 1, 'y'.repeat(segmentBytes)))]), {
@@ -62,6 +66,8 @@ t.test('at its bound the log refuses entries, takes what frees space, and then t
   await log.write([{ kind: 'compact', groupId: 1, index: last, term: 1 }]);
   for (let n = 0; n < 100; n++) await turn();
   t.notOk(log.stats().underPressure, 'it clears by itself');
+  t.notOk(log.nearlyFull);
+  t.ok(log.takes([append(1, entry(last + 1, 1, 'x'))]));
   const more = await fill(log, last + 1);
   t.ok(more - last > 50, 'there is as much room as before');
   await log.close();
