@@ -220,18 +220,17 @@ export class Storage {
   private loading(loaderId: number, step: (loader: RowLoader) => void): EngineError | null {
     const loader = this.loaders.get(loaderId);
     if (loader === undefined) return new EngineError('closed', 'the loader is closed');
-    let damage: PackedRowsError | null = null;
+    const damage: EngineError[] = [];
     this.guard(() => {
       try {
         step(loader);
       } catch (error) {
         if (!(error instanceof PackedRowsError)) throw error;
-        damage = error;
+        damage.push(new EngineError('corruption', error.message));
+        this.loaders.delete(loaderId);
       }
     });
-    if (damage === null) return null;
-    this.loaders.delete(loaderId);
-    return new EngineError('corruption', (damage as PackedRowsError).message);
+    return damage[0] ?? null;
   }
 
   private flushWrites(): void {
