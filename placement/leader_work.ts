@@ -172,6 +172,8 @@ export class LeaderWork {
     for (const shardId of changes.shards) {
       if (state.shard(shardId) === undefined) {
         this.planner.shardGone(shardId);
+        // What it waits for may be just this.
+        this.planner.controller.shardChanged(shardId);
         this.scrubber.shardGone(shardId);
         this.view.forgetShard(shardId);
       } else {

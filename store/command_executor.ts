@@ -14,6 +14,7 @@ import type {
   ChangeReplicas,
   CreateShards,
   DestroyReplica,
+  MergeShard,
   ReplicaChange,
   SplitShard,
   StoreCommand,
@@ -24,6 +25,9 @@ import type { Group, ProposalOutcome } from '../src/multiraft/host.js';
 import type { ConfChange } from '../src/raft/conf_change.js';
 import { ConfChangeTransition, ConfChangeType } from '../src/raft/conf_change.js';
 import { acceptableChange, epochOf, isJoint, sameEpoch } from './descriptor.js';
+import { pendingEntries } from './limits.js';
+import type { MergeRefusal } from './merge.js';
+import { mergeRefusal } from './merge.js';
 import { isSplitKey, middleKey } from './middle_key.js';
 import type { Replicas } from './replicas.js';
 import type { ShardStateMachine } from './shard_state_machine.js';
@@ -56,6 +60,8 @@ export class CommandExecutor {
         return this.destroyReplica(command.value);
       case 'verifyShard':
         return this.verifyShard(command.value);
+      case 'mergeShard':
+        return this.mergeShard(command.value);
       case undefined:
         return invalidArgument('command', 'UNKNOWN_COMMAND', 'a command that this version does not know');
     }
@@ -132,6 +138,26 @@ export class CommandExecutor {
     return proposalError(machine, group, outcome);
   }
 
+  /** Begins a merge; merge_driver.ts ends it. */
+  private async mergeShard({ shardId, epoch, targetShardId }: MergeShard): Promise<TypedError | null> {
+    const led = this.led(shardId);
+    if ('error' in led) return led.error;
+    const { machine, group } = led;
+    if (!sameEpoch(machine.shard.epoch, epoch)) return epochNotMatch([machine.shard]);
+    const target = this.replicas.machine(targetShardId);
+    if (target?.phase !== 'normal') return failedPrecondition('MERGE_NO_TARGET', `no shard ${targetShardId} here`);
+    const refusal = mergeRefusal(machine.shard, target.shard);
+    if (refusal !== null) return failedPrecondition(mergeReasons[refusal], `shard ${shardId} does not fit its target`);
+    const { progress, lastIndex } = group.status();
+    if (progress.some(({ match, recentActive }) => !recentActive || lastIndex - match > pendingEntries)) {
+      return failedPrecondition('MERGE_REPLICA_BEHIND', `a replica of shard ${shardId} is not up to date`);
+    }
+    const command = { $case: 'prepareMerge' as const, value: { epoch, target: target.shard } };
+    const bytes = Buffer.from(AdminCommand.encode({ command }).finish());
+    const outcome = await new Promise<ProposalOutcome>((resolve) => group.propose(2, bytes, resolve));
+    return proposalError(machine, group, outcome);
+  }
+
   private led(shardId: number): { machine: ShardStateMachine; group: Group } | { error: TypedError } {
     const machine = this.replicas.machine(shardId);
     const group = this.replicas.group(shardId);
@@ -140,6 +166,13 @@ export class CommandExecutor {
     return { machine, group };
   }
 }
+
+const mergeReasons: Readonly<Record<MergeRefusal, string>> = {
+  epoch: 'MERGE_EPOCH',
+  merging: 'MERGE_UNDER_WAY',
+  notNeighbours: 'MERGE_NOT_NEIGHBOURS',
+  notAligned: 'MERGE_NOT_ALIGNED',
+};
 
 function confChangeOf(shard: Shard, changes: readonly ReplicaChange[], joint: boolean): ConfChange {
   const replicas: Replica[] = changes

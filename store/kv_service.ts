@@ -164,6 +164,7 @@ export class KvService {
       return shardNotFound(op.shardId);
     }
     if (!routedByEpoch(op, epochOf(machine.shard))) return this.epochError(machine);
+    if (machine.isMerging) return serverIsBusy('shard_merging', busyRetryAfterMs);
     const group = this.replicas.group(op.shardId);
     if (group === undefined) return notLeader(op.shardId, { replicaId: 0, storeId: 0 }, 0);
     if (needsLeader(op) && !group.isLeader()) return this.passOn(op, machine, group, stream, reply);

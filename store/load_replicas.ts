@@ -97,7 +97,7 @@ async function installAgain(
 ): Promise<Map<number, SessionRecord> | StagedLoss> {
   try {
     const { staged } = await openStagedSnapshot(disk, `${stagingDirectory}/${stagedFile}`);
-    const installation = { replicaId, shard, appliedIndex, appliedTerm, stagedFile, previous: null };
+    const installation = { replicaId, shard, appliedIndex, appliedTerm, stagedFile, previous: null, taken: [] };
     return await installShardSnapshot(engine, installation, staged.read());
   } catch (error) {
     // Whatever else fails is the engine's or the disk's failure, and no reason to believe that this replica alone is lost.

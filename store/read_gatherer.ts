@@ -67,6 +67,11 @@ export class ReadGatherer {
       );
       return;
     }
+    // Its neighbour may serve these keys already.
+    if (machine.isMerging) {
+      read.call.fail(serverIsBusy('shard_merging', busyRetryAfterMs));
+      return;
+    }
     const outside = read.engineKeys.find((key) => !machine.shardKeys.contains(key));
     if (outside !== undefined) {
       read.call.fail(keyNotInShard(machine.shard, machine.shardKeys.userKey(outside)));

@@ -1,4 +1,4 @@
-import { ReplicaRecord, ReplicaState, SessionRecord } from '../src/gen/skerry/v1/kv.js';
+import { ReplicaRecord, ReplicaState, SessionPart, SessionRecord } from '../src/gen/skerry/v1/kv.js';
 import type { Shard } from '../src/gen/skerry/v1/meta.js';
 import { bytesFieldSize, numberFieldSize, varintSize, Writer } from '../src/wire/writer.js';
 
@@ -58,21 +58,26 @@ const ackedBelowTag = (1 << 3) | 0;
 const sequencesAppliedTag = (2 << 3) | 2;
 const lastIndexTag = (3 << 3) | 0;
 const sequencesRefusedTag = (4 << 3) | 2;
+const partTag = (5 << 3) | 2;
 
 export function encodeSessionRecord(record: SessionRecord): Buffer {
   const { ackedBelow, applied, lastIndex, refused } = record;
   const appliedBytes = packedBytes(applied);
   const refusedBytes = packedBytes(refused);
+  // Rare: a merge left it behind.
+  const part = record.part === undefined ? null : Buffer.from(SessionPart.encode(record.part).finish());
   const writer = new Writer(
     numberFieldSize(ackedBelow) +
       packedFieldSize(appliedBytes) +
       numberFieldSize(lastIndex) +
-      packedFieldSize(refusedBytes),
+      packedFieldSize(refusedBytes) +
+      (part === null ? 0 : bytesFieldSize(part.length)),
   );
   writer.numberField(ackedBelowTag, ackedBelow);
   writePacked(writer, sequencesAppliedTag, applied, appliedBytes);
   writer.numberField(lastIndexTag, lastIndex);
   writePacked(writer, sequencesRefusedTag, refused, refusedBytes);
+  if (part !== null) writer.bytesField(partTag, part);
   return writer.finish();
 }
 

@@ -12,20 +12,23 @@ import { MsgType } from '../src/raft/message.js';
 import type { SnapshotHeadInfo } from '../src/transport/transport.js';
 import type { ChecksumRequest } from './checksums.js';
 import { confStateOf, epochOf, replicaOn } from './descriptor.js';
-import { wantedTombstoneMs } from './limits.js';
+import { dropReplica } from './drop_replica.js';
+import { mergedShardsMax, wantedTombstoneMs } from './limits.js';
+import type { HeldState } from './merges.js';
+import { Merges } from './merges.js';
 import { RangeIndex } from './range_index.js';
 import { encodeReplicaRecord } from './records.js';
 import { RangeClaims } from './range_claims.js';
 import { SessionTable } from './session_table.js';
 import type { ShardHost, SplitChild } from './shard_state_machine.js';
-import { dropReplica, initialPosition, ShardStateMachine } from './shard_state_machine.js';
+import { initialPosition, ShardStateMachine } from './shard_state_machine.js';
 
 /**
  * Every replica that this store has or had, and the ways in which one comes and goes:
  *
  *   placement creates a shard ─┐
  *   a split's right-hand side ─┼─▶ running ──removed, destroyed──▶ tombstone
- *   a leader's first message ──┘      │                               ▲
+ *   a leader's first message ──┘      │   or taken in by a neighbour  ▲
  *                                     └─its log is damaged─▶ quarantined ──replaced by placement
  *          an installation that cannot be finished ──────────────▲
  *
@@ -84,6 +87,7 @@ export class Replicas implements ShardHost {
   readonly storeId: number;
   readonly engine: Engine;
   readonly ranges = new RangeIndex();
+  readonly merges = new Merges(this);
   private readonly runtime: Runtime;
   private readonly logger: Logger;
   private readonly events: ReplicaEvents;
@@ -176,6 +180,7 @@ export class Replicas implements ShardHost {
     const { shardId, replicaId } = machine;
     this.entries.set(shardId, { kind: 'running', replicaId, machine, leaderlessSinceMs: this.runtime.nowMs() });
     if (machine.phase !== 'uninitialized') this.ranges.set(machine.shard);
+    this.merges.noted(machine);
     const spec = this.specOf(machine);
     try {
       await this.host().addGroup({ ...spec, ...extra });
@@ -274,15 +279,33 @@ export class Replicas implements ShardHost {
     // An installation would go on writing; whoever wants the replica gone asks again.
     if (machine.phase === 'removed' || machine.phase === 'installing') return false;
     const initialized = machine.phase !== 'uninitialized';
-    machine.markRemoved();
-    this.ranges.delete(shardId);
+    this.takeOut(machine);
     this.logger.info({ shardId, replicaId }, 'destroying a replica that is no longer a member');
     await this.writeTombstone(machine, initialized);
+    await this.forget(machine);
+    return true;
+  }
+
+  /** From now on nothing is applied to it or served by it. */
+  takeOut(machine: ShardStateMachine): void {
+    machine.markRemoved();
+    this.ranges.delete(machine.shardId);
+    this.merges.noted(machine);
+  }
+
+  /** Its tombstone is on disk: its log goes, too. */
+  async forget({ shardId, replicaId }: ShardStateMachine): Promise<void> {
     await this.host().removeGroup(shardId);
     this.entries.set(shardId, { kind: 'tombstone', replicaId });
     this.claims.release(shardId);
     this.events.changed(shardId);
-    return true;
+  }
+
+  held(shardId: number): HeldState | undefined {
+    const entry = this.entries.get(shardId);
+    if (entry === undefined) return undefined;
+    const machine = entry.kind === 'running' || entry.kind === 'quarantined' ? entry.machine : null;
+    return { kind: entry.kind, replicaId: entry.replicaId, machine };
   }
 
   private heldEntry(shardId: number, replicaId: number): Extract<Entry, { machine: ShardStateMachine }> | null {
@@ -338,6 +361,12 @@ export class Replicas implements ShardHost {
     } else {
       this.ranges.set(machine.shard);
       this.claims.release(machine.shardId);
+    }
+    this.merges.noted(machine);
+    if (machine.isMerging) {
+      this.group(machine.shardId)?.voidLease();
+      // A target here may have waited for this one.
+      this.host().retryHeld();
     }
     this.events.changed(machine.shardId);
   }
@@ -410,10 +439,11 @@ export class Replicas implements ShardHost {
   /** Refuses a snapshot whose range another replica here still has: that one must be split or removed first. */
   acceptSnapshot(groupId: number, head: SnapshotHeadInfo): boolean {
     if (this.entries.get(groupId)?.kind !== 'running') return false;
+    if (this.merges.awaitsTarget(groupId)) return false;
     const shard = Shard.decode(head.descriptor);
     const others = this.ranges
-      .overlapping(shard.keyspaceId, shard.startKey, shard.endKey, 2)
-      .filter((range) => range.shardId !== groupId);
+      .overlapping(shard.keyspaceId, shard.startKey, shard.endKey, 2 + mergedShardsMax)
+      .filter((range) => range.shardId !== groupId && !this.merges.maySwallow(shard, range.shardId));
     if (others.length > 0 || !this.claims.claim(groupId, shard)) {
       this.logger.info(
         { shardId: groupId, overlaps: others.map((r) => r.shardId) },
@@ -449,7 +479,7 @@ export class Replicas implements ShardHost {
     return must(this.multi, 'the host is attached before replicas come and go');
   }
 
-  private fail(error: unknown): void {
+  fail(error: unknown): void {
     this.events.fatal(error instanceof Error ? error : new Error(String(error)));
   }
 }

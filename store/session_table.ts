@@ -1,6 +1,7 @@
 import { assert } from '../src/base/assert.js';
-import type { SessionRecord } from '../src/gen/skerry/v1/kv.js';
-import { sessionSequencesMax, shardSessionsMax } from './limits.js';
+import { encodedKeyOf } from '../src/engine/keys.js';
+import type { SessionPart, SessionRecord } from '../src/gen/skerry/v1/kv.js';
+import { sessionPartEntries, sessionSequencesMax, shardSessionsMax } from './limits.js';
 
 /**
  * The client sessions of one shard: which writes took effect, so that a retried one takes effect
@@ -11,6 +12,8 @@ import { sessionSequencesMax, shardSessionsMax } from './limits.js';
  *   floor        every sequence below it has been answered or forgotten
  *   applied      sequences at or above the floor that took effect
  *   refused      sequences at or above the floor whose compare-and-swap failed
+ *   part         after a merge (session_merge.ts): a higher floor for the keys on one side of the former boundary, until
+ *                the floor for all keys has reached it
  *
  * A write below the floor is `expired`: its client has an answer or has given up, so this is a late attempt, which
  * must not undo what came after. So is a retry of a session that may have been dropped: it may have been
@@ -29,6 +32,7 @@ interface Session {
   /** Ascending, each at or above the floor. */
   readonly refused: number[];
   lastIndex: number;
+  part: SessionPart | null;
 }
 
 export interface SessionLimits {
@@ -69,6 +73,8 @@ export class SessionTable {
           applied: [...record.applied],
           refused: [...record.refused],
           lastIndex: record.lastIndex,
+          // A copy: a view would pin the page that it came in.
+          part: record.part === undefined ? null : { ...record.part, boundary: Buffer.from(record.part.boundary) },
         });
     }
     return table;
@@ -79,7 +85,10 @@ export class SessionTable {
    * where that log begins, and among equals the order of ids decides, on every replica alike.
    */
   copyFor(firstIndex: number): SessionTable {
-    const rows = [...this.rows()].map(([id, row]) => [id, { ...row, lastIndex: firstIndex }] as const);
+    const rows = [...this.rows()].map(([id, row]) => {
+      const part = row.part === undefined ? undefined : { ...row.part, mergedAt: firstIndex };
+      return [id, { ...row, lastIndex: firstIndex, part }] as const;
+    });
     return SessionTable.load(rows, this.limits);
   }
 
@@ -87,14 +96,16 @@ export class SessionTable {
     return this.sessions.size;
   }
 
-  /** Whether a write should take effect. Session 0 is no session: always. */
-  judge(sessionId: number, sequence: number, retry: boolean): Verdict {
+  /** Whether a write to these engine keys should take effect. Session 0 is no session: always. */
+  judge(sessionId: number, sequence: number, retry: boolean, keys: readonly Buffer[] = []): Verdict {
     if (sessionId === 0) return 'apply';
     const session = this.sessions.get(sessionId);
     if (session === undefined) return retry && this.evictedAt > 0 ? 'expired' : 'apply';
     if (sequence < session.floor) return 'expired';
     if (find(session.applied, sequence).found) return 'duplicate';
-    return find(session.refused, sequence).found ? 'refused' : 'apply';
+    if (find(session.refused, sequence).found) return 'refused';
+    const { part } = session;
+    return part !== null && sequence < part.ackedBelow && allInPart(keys, part) ? 'expired' : 'apply';
   }
 
   /** Notes what a write came to at a log index: it took effect, or its compare-and-swap failed. */
@@ -104,18 +115,19 @@ export class SessionTable {
     ackedBelow: number,
     index: number,
     outcome: 'applied' | 'refused' = 'applied',
+    keys: readonly Buffer[] = [],
   ): void {
     if (sessionId === 0) return;
     let session = this.sessions.get(sessionId);
     if (session === undefined) {
-      session = { floor: 0, applied: [], refused: [], lastIndex: index };
+      session = { floor: 0, applied: [], refused: [], lastIndex: index, part: null };
     } else {
       assert(index >= session.lastIndex, 'log indexes of one shard do not go back');
       this.sessions.delete(sessionId);
     }
     this.sessions.set(sessionId, session);
     session.lastIndex = index;
-    raiseFloor(session, ackedBelow);
+    raiseFloorOf(session, ackedBelow, index, keys);
     const list = session[outcome];
     if (sequence >= session.floor) {
       const place = find(list, sequence);
@@ -138,12 +150,13 @@ export class SessionTable {
   /** Every row. */
   *rows(): IterableIterator<[sessionId: number, record: SessionRecord]> {
     if (this.evictedAt > 0)
-      yield [evictionMarkId, { ackedBelow: 0, applied: [], refused: [], lastIndex: this.evictedAt }];
+      yield [evictionMarkId, { ackedBelow: 0, applied: [], refused: [], lastIndex: this.evictedAt, part: undefined }];
     for (const [sessionId, session] of this.sessions) yield [sessionId, recordOf(session)];
   }
 
   private recordOf(sessionId: number): SessionRecord | null {
-    if (sessionId === evictionMarkId) return { ackedBelow: 0, applied: [], refused: [], lastIndex: this.evictedAt };
+    if (sessionId === evictionMarkId)
+      return { ackedBelow: 0, applied: [], refused: [], lastIndex: this.evictedAt, part: undefined };
     const session = this.sessions.get(sessionId);
     return session === undefined ? null : recordOf(session);
   }
@@ -165,8 +178,32 @@ export class SessionTable {
 }
 
 function recordOf(session: Session): SessionRecord {
-  const { floor, applied, refused, lastIndex } = session;
-  return { ackedBelow: floor, applied, refused, lastIndex };
+  const { floor, applied, refused, lastIndex, part } = session;
+  return { ackedBelow: floor, applied, refused, lastIndex, part: part ?? undefined };
+}
+
+/**
+ * A write that was sent before its client knew of a merge says nothing about the keys of the other side. One that comes
+ * well after the merge was sent with the whole shard in view.
+ */
+function raiseFloorOf(session: Session, floor: number, index: number, keys: readonly Buffer[]): void {
+  const { part } = session;
+  if (part === null) {
+    raiseFloor(session, floor);
+  } else if (index > part.mergedAt + sessionPartEntries) {
+    raiseFloor(session, floor);
+    if (part.ackedBelow <= session.floor) session.part = null;
+  } else if (allInPart(keys, part)) {
+    session.part = { ...part, ackedBelow: Math.max(part.ackedBelow, floor) };
+  } else {
+    raiseFloor(session, Math.min(floor, part.ackedBelow));
+  }
+}
+
+/** True when all keys lie on the side that the part is about. A write to both sides began after the merge. */
+function allInPart(keys: readonly Buffer[], { boundary, fromBoundary }: SessionPart): boolean {
+  if (keys.length === 0) return false;
+  return keys.every((key) => Buffer.compare(encodedKeyOf(key), boundary) >= 0 === fromBoundary);
 }
 
 function raiseFloor(session: Session, floor: number): void {

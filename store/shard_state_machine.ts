@@ -1,13 +1,15 @@
 import { assert } from '../src/base/assert.js';
 import type { Engine } from '../src/engine/engine.js';
-import { dataRange, replicaKey, sessionKey, sessionRange } from '../src/engine/keys.js';
-import type { ChecksumCommand, SplitCommand } from '../src/gen/skerry/v1/kv.js';
+import { dataRange, replicaKey, sessionKey } from '../src/engine/keys.js';
+import type { ChecksumCommand, CommitMergeCommand, SessionRecord, SplitCommand } from '../src/gen/skerry/v1/kv.js';
 import { AdminCommand, ConfChangeContext, ReplicaState } from '../src/gen/skerry/v1/kv.js';
+import type { MergingInto } from '../src/gen/skerry/v1/meta.js';
 import { Shard } from '../src/gen/skerry/v1/meta.js';
 import type {
   ApplyContext,
   Command,
   GroupSpec,
+  Readiness,
   StagedSnapshot,
   StateMachine,
   StateSnapshot,
@@ -18,8 +20,11 @@ import type { WriteCommand } from '../src/wire/kv_codec.js';
 import { decodeWriteCommand, WireError } from '../src/wire/kv_codec.js';
 import type { ChecksumRequest } from './checksums.js';
 import { acceptableChange, epochOf, replicasOf, sameEpoch } from './descriptor.js';
+import { buryReplica } from './drop_replica.js';
+import { commitMerge, forbidMerge, isBelow, prepareMerge, rollbackMerge } from './merge.js';
 import { encodeReplicaRecord, encodeSessionRecord, ReplicaRecordWriter } from './records.js';
 import { RowChanges } from './row_changes.js';
+import { mergeSessions } from './session_merge.js';
 import { SessionTable } from './session_table.js';
 import { ShardKeys } from './shard_keys.js';
 import { installShardSnapshot, stagedFileName } from './snapshot_install.js';
@@ -58,11 +63,26 @@ export interface ShardHost {
   reserveChild(shardId: number, replicaId: number): boolean;
   /** The batch with the child's record was handed to the engine: start its peer. */
   splitDone(child: SplitChild): void;
+  readonly merges: MergeHost;
   /** The descriptor, and so perhaps the range, is another one from now on. */
   descriptorChanged(machine: ShardStateMachine): void;
   leaderChanged(machine: ShardStateMachine, leaderId: number, term: number, isLeader: boolean): void;
   /** A checksum as of this entry is wanted. Called before the batch under way is handed to the engine. */
   takeChecksum(request: ChecksumRequest): void;
+}
+
+/** What a shard asks of the store when it merges (merge.ts). */
+export interface MergeHost {
+  /** Whether the replica of a source here has come as far as its merge needs. */
+  readiness(source: Shard, into: MergingInto): Readiness;
+  /** The replica of a source that is ready: from now on it is no replica any more, and its keys are the caller's. */
+  takeSource(source: Shard, into: MergingInto): ShardStateMachine;
+  /** The batch with the merged shard and the source's tombstone was handed to the engine: forget the source. */
+  done(targetShardId: number, source: ShardStateMachine): void;
+  /** Replicas here of shards that became a part of this one: the snapshot that is about to be installed has their rows. */
+  takeMerged(shard: Shard): readonly ShardStateMachine[];
+  /** The snapshot is installed, and with it the tombstones of what it took in. */
+  installed(taken: readonly ShardStateMachine[]): void;
 }
 
 export interface SplitChild {
@@ -144,6 +164,25 @@ export class ShardStateMachine implements StateMachine {
     return this.sessions.size;
   }
 
+  /** Neither read nor written: it waits to become a part of its neighbour. */
+  get isMerging(): boolean {
+    return this.current.merge?.into !== undefined;
+  }
+
+  sessionRows(): IterableIterator<[sessionId: number, record: SessionRecord]> {
+    return this.sessions.rows();
+  }
+
+  readiness(commands: readonly Command[]): Readiness {
+    for (const { kind, bytes } of commands) {
+      const command = kind === 2 ? decodeAdmin(bytes) : undefined;
+      if (command?.$case !== 'commitMerge') continue;
+      const verdict = commitMerge(this.current, command.value);
+      return verdict.kind === 'refused' ? 'alone' : this.host.merges.readiness(verdict.source, verdict.into);
+    }
+    return 'any';
+  }
+
   keysToRead(commands: readonly Command[]): readonly Buffer[] | null {
     const writes = commands.map((command) => (command.kind === 1 ? decodeWrite(command.bytes) : null));
     this.decoded.push({ commands, writes });
@@ -169,7 +208,7 @@ export class ShardStateMachine implements StateMachine {
   }
 
   acceptConfChange(change: ConfChange): boolean {
-    if (this.currentPhase === 'removed' || !acceptableChange(this.current, change)) return false;
+    if (this.currentPhase === 'removed' || this.isMerging || !acceptableChange(this.current, change)) return false;
     const context = decodeContext(change.context);
     return context !== null && sameEpoch(context.epoch, this.current.epoch);
   }
@@ -211,6 +250,7 @@ export class ShardStateMachine implements StateMachine {
     this.decoded = [];
     this.changes = null;
     this.setShard(Shard.decode(descriptor));
+    const taken = this.host.merges.takeMerged(this.current);
     this.host.descriptorChanged(this);
     const sessions = await installShardSnapshot(
       this.host.engine,
@@ -221,9 +261,11 @@ export class ShardStateMachine implements StateMachine {
         appliedTerm: meta.term,
         stagedFile: stagedFileName(staged),
         previous,
+        taken: taken.map(({ shard, replicaId }) => ({ shard, replicaId })),
       },
       staged.read(),
     );
+    this.host.merges.installed(taken);
     // Another part of the store may have destroyed the replica meanwhile.
     if (this.isRemoved()) return;
     this.sessions = SessionTable.load(sessions);
@@ -271,16 +313,17 @@ export class ShardStateMachine implements StateMachine {
     const { sessionId, sequence, mutations } = write;
     const keys: Buffer[] = [];
     for (const { key } of mutations) {
+      if (this.isMerging) return { kind: 'keyNotInShard', key };
       const engineKey = this.keys.engineKey(key);
       if (!this.keys.contains(engineKey)) return { kind: 'keyNotInShard', key };
       keys.push(engineKey);
     }
-    const verdict = this.sessions.judge(sessionId, sequence, write.retry);
+    const verdict = this.sessions.judge(sessionId, sequence, write.retry, keys);
     if (verdict === 'duplicate') return written;
     if (verdict === 'expired') return { kind: 'sessionExpired', sessionId };
     const failure = failedSwap(write, keys, ctx);
     if (failure !== null) {
-      this.sessions.record(sessionId, sequence, write.ackedBelow, index, 'refused');
+      this.sessions.record(sessionId, sequence, write.ackedBelow, index, 'refused', keys);
       return failure;
     }
     // An earlier attempt failed, and its client may know: this one must not succeed.
@@ -290,7 +333,7 @@ export class ShardStateMachine implements StateMachine {
       assert(key !== undefined, 'every mutation has its key');
       this.writeRow(key, mutation.kind === 'delete' ? null : mutation.value, ctx);
     });
-    this.sessions.record(sessionId, sequence, write.ackedBelow, index);
+    this.sessions.record(sessionId, sequence, write.ackedBelow, index, 'applied', keys);
     return written;
   }
 
@@ -313,6 +356,16 @@ export class ShardStateMachine implements StateMachine {
         return this.applySplit(command.value, ctx);
       case 'checksum':
         return this.applyChecksum(command.value, ctx);
+      case 'prepareMerge': {
+        const verdict = prepareMerge(this.current, command.value, this.appliedIndex, this.appliedTerm);
+        return verdict.kind === 'refused' ? verdict : this.changeTo(verdict.shard);
+      }
+      case 'commitMerge':
+        return this.applyCommitMerge(command.value, ctx);
+      case 'forbidMerge':
+        return this.changeTo(forbidMerge(this.current, command.value.epoch));
+      case 'rollbackMerge':
+        return this.changeTo(rollbackMerge(this.current, command.value.epoch));
       case undefined:
         return { kind: 'malformed' };
     }
@@ -330,6 +383,34 @@ export class ShardStateMachine implements StateMachine {
       changes: this.changes?.copy() ?? null,
     });
     return { kind: 'checksum' };
+  }
+
+  private changeTo(shard: Shard | null): WriteOutcome {
+    if (shard === null) return { kind: 'refused', reason: 'epoch' };
+    this.setShard(shard);
+    this.host.descriptorChanged(this);
+    return { kind: 'changed', shard };
+  }
+
+  /** Takes a neighbour in (merge.ts). No row moves but the sessions. */
+  private applyCommitMerge(command: CommitMergeCommand, ctx: ApplyContext): WriteOutcome {
+    const verdict = commitMerge(this.current, command);
+    if (verdict.kind === 'refused') return verdict;
+    const source = this.host.merges.takeSource(verdict.source, verdict.into);
+    const sourceAbove = !isBelow(source.shard, this.current);
+    const boundary = { key: sourceAbove ? source.shard.startKey : this.current.startKey, sourceAbove };
+    this.writeSessions(ctx);
+    const rows = mergeSessions(this.sessions.rows(), source.sessionRows(), boundary, this.appliedIndex);
+    for (const [sessionId] of this.sessions.rows()) {
+      if (!rows.has(sessionId)) this.writeRow(sessionKey(this.shardId, sessionId), null, ctx);
+    }
+    for (const [sessionId, row] of rows) {
+      this.writeRow(sessionKey(this.shardId, sessionId), encodeSessionRecord(row), ctx);
+    }
+    this.sessions = SessionTable.load(rows);
+    buryReplica(ctx.batch, source.shard, source.replicaId);
+    ctx.after(() => this.host.merges.done(this.shardId, source));
+    return this.changeTo(verdict.shard);
   }
 
   /** Cuts this shard and makes the new right-hand one. No row moves: data is keyed by keyspace. */
@@ -363,17 +444,6 @@ export class ShardStateMachine implements StateMachine {
 
 function isMemberOf(shard: Shard, replicaId: number): boolean {
   return shard.replicas.some((r) => r.replicaId === replicaId);
-}
-
-/** Drops a replica's rows and sessions and leaves its tombstone. */
-export function dropReplica(batch: ApplyContext['batch'], shard: Shard, replicaId: number): void {
-  if (shard.replicas.length > 0) {
-    const data = dataRange(shard.keyspaceId, shard.startKey, shard.endKey);
-    batch.deleteRange(data.start, data.end);
-  }
-  const sessions = sessionRange(shard.shardId);
-  batch.deleteRange(sessions.start, sessions.end);
-  batch.put(replicaKey(shard.shardId), encodeReplicaRecord({ replicaId, state: ReplicaState.TOMBSTONE, shard }));
 }
 
 /** The outcome of the first swap that does not find what it expects; null when all do. */

@@ -6,6 +6,7 @@ import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
 import type { Shard } from '../src/gen/skerry/v1/meta.js';
 import type { StagedSnapshot } from '../src/multiraft/host.js';
 import { snapshotBatchBytesMax, snapshotBatchesInFlightMax } from './limits.js';
+import { dropReplica } from './drop_replica.js';
 import { decodeSessionRecord, encodeReplicaRecord } from './records.js';
 import { ShardKeys } from './shard_keys.js';
 import { RowKind, SnapshotFormatError, SnapshotRowReader } from './snapshot_format.js';
@@ -30,6 +31,8 @@ export interface Installation {
   readonly stagedFile: string;
   /** What the replica held until now; null: nothing. */
   readonly previous: Shard | null;
+  /** Replicas of shards that the snapshot's shard took in: they end with step 1. */
+  readonly taken: readonly { readonly shard: Shard; readonly replicaId: number }[];
 }
 
 /** Returns the sessions that the snapshot brought. Throws SnapshotFormatError on a damaged snapshot. */
@@ -53,8 +56,9 @@ export async function installShardSnapshot(
 }
 
 function beginBatch(engine: Engine, installation: Installation): EngineBatch {
-  const { shard, previous } = installation;
+  const { shard, previous, taken } = installation;
   const batch = engine.newBatch();
+  for (const gone of taken) dropReplica(batch, gone.shard, gone.replicaId);
   for (const old of previous === null ? [shard] : [previous, shard]) {
     const data = dataRange(old.keyspaceId, old.startKey, old.endKey);
     batch.deleteRange(data.start, data.end);

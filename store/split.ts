@@ -10,11 +10,12 @@ import { epochOf, isJoint, sameEpoch } from './descriptor.js';
  */
 export type SplitResult =
   | { readonly kind: 'split'; readonly left: Shard; readonly right: Shard }
-  | { readonly kind: 'refused'; readonly reason: 'epoch' | 'joint' | 'splitKey' | 'replicas' };
+  | { readonly kind: 'refused'; readonly reason: 'epoch' | 'joint' | 'splitKey' | 'replicas' | 'merging' };
 
 export function splitShard(shard: Shard, command: SplitCommand): SplitResult {
   if (!sameEpoch(shard.epoch, command.epoch)) return { kind: 'refused', reason: 'epoch' };
   if (isJoint(shard)) return { kind: 'refused', reason: 'joint' };
+  if (shard.merge?.into !== undefined) return { kind: 'refused', reason: 'merging' };
   // A copy: the command is a view into its log entry, which it would pin.
   const splitKey = Buffer.from(command.splitKey);
   const inside = inRange(splitKey, shard.startKey, shard.endKey) && Buffer.compare(splitKey, shard.startKey) > 0;

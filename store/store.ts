@@ -17,6 +17,7 @@ import { DiskWatch } from './disk_watch.js';
 import { KvService } from './kv_service.js';
 import { leavePollMs, leaveTimeoutMs, sizeRefreshMs, sizeRefreshShardsMax } from './limits.js';
 import { loadReplicas } from './load_replicas.js';
+import { MergeDriver } from './merge_driver.js';
 import { PeerAddresses } from './peer_addresses.js';
 import type { PlacementConnector } from './placement_connector.js';
 import type { PlacementMembers } from './placement_members.js';
@@ -61,6 +62,7 @@ export class Store {
   private readonly reports: ShardReports;
   private readonly addresses: PeerAddresses;
   private readonly stale: StaleReplicas;
+  private readonly merges: MergeDriver;
   private readonly diskWatch: DiskWatch;
   private sizeTimer: TimerHandle | null = null;
   private sizeCursor: IterableIterator<ShardStateMachine> | null = null;
@@ -101,6 +103,7 @@ export class Store {
       this.multi.refuseEntries(room === 'critical');
     });
     this.stale = new StaleReplicas({ clusterId, replicas: this.replicas, members, connector, runtime, logger, fatal });
+    this.merges = new MergeDriver({ replicas: this.replicas, multi: this.multi, runtime, logger });
     this.session = new PlacementSession({
       ...parts,
       reports: this.reports,
@@ -117,6 +120,7 @@ export class Store {
     await this.multi.start();
     this.session.start();
     this.stale.start();
+    this.merges.start();
     this.sizeTimer = this.parts.runtime.every(sizeRefreshMs, () => this.refreshSizes());
   }
 
@@ -137,6 +141,7 @@ export class Store {
     this.kv.stop();
     this.sizeTimer?.cancel();
     this.stale.stop();
+    this.merges.stop();
     this.session.stop();
     this.diskWatch.stop();
     await this.multi.close();

@@ -1,4 +1,5 @@
 import type { Shard } from '../src/gen/skerry/v1/meta.js';
+import type { MergeRefusal } from './merge.js';
 
 /** What applying one command came to: the `result` of an applied ProposalOutcome. Nothing took effect unless it says so. */
 export type WriteOutcome =
@@ -16,8 +17,8 @@ export type WriteOutcome =
   /** The checksum of the state as of this entry is being computed. */
   | { readonly kind: 'checksum' }
   /** An administrative command came for another epoch, or does not fit the shard. */
-  | { readonly kind: 'refused'; readonly reason: 'epoch' | 'joint' | 'splitKey' | 'replicas' }
-  /** The membership changed. */
+  | { readonly kind: 'refused'; readonly reason: 'epoch' | 'joint' | 'splitKey' | 'replicas' | MergeRefusal }
+  /** The membership changed, or the shard's part in a merge. */
   | { readonly kind: 'changed'; readonly shard: Shard }
   /** This replica was removed by an earlier entry. */
   | { readonly kind: 'removed' };

@@ -27,6 +27,8 @@ export const checkers: readonly Checker[] = [
 /** Looks at one shard. A shard without a leader cannot be repaired: its group must elect one first. */
 export function checkShard(context: CheckContext, shard: ShardRecord): CheckResult {
   if (context.view.liveLeaderOf(shard.shardId) === undefined) return leaderless;
+  // Its stores refuse any change until the merge has ended, one way or the other.
+  if (shard.merge?.into !== undefined) return blocked('merge-shards', 'a merge is under way', { kind: 'merging' });
   let waiting = sound;
   for (const checker of checkers) {
     const result = checker.check(context, shard);

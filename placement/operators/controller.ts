@@ -5,7 +5,7 @@ import type { ClusterView } from '../cluster_view.js';
 import { stepResendMs, stepTimeoutMsCopy, stepTimeoutMsShort, stepTimeoutMsTransfer } from '../limits.js';
 import type { IdPool } from './id_pool.js';
 import type { Operator, OperatorPlan, OperatorState } from './operator.js';
-import { isFinished, transition } from './operator.js';
+import { isFinished, shardsOf, transition } from './operator.js';
 import type { OperatorTable } from './operator_table.js';
 import type { Step } from './step.js';
 import { describeStep, evaluateStep } from './step.js';
@@ -40,7 +40,8 @@ export class OperatorController {
   /** Makes an operator of a plan, unless the shard has one. */
   admit(plan: OperatorPlan): Admission {
     const { table, ids, view } = this.options;
-    if (table.onShard(plan.shardId) !== undefined) return { ok: false, reason: 'OPERATOR_RUNNING' };
+    const busy = shardsOf(plan).some((shardId) => table.onShard(shardId) !== undefined);
+    if (busy) return { ok: false, reason: 'OPERATOR_RUNNING' };
     const nameless = plan.steps.reduce((sum, step) => sum + idsFor(step), 0);
     const taken = ids.take(1 + nameless);
     if (taken === null) return { ok: false, reason: 'NO_IDS' };
@@ -103,11 +104,12 @@ export class OperatorController {
     const { view } = this.options;
     for (;;) {
       const shard = view.state.shard(operator.plan.shardId);
+      const step = operator.steps[operator.currentStep];
       if (shard === undefined) {
-        this.finish(operator, 'replaced', 'the shard is gone');
+        if (step?.kind === 'mergeShards') this.finish(operator, 'success', operator.reason);
+        else this.finish(operator, 'replaced', 'the shard is gone');
         return;
       }
-      const step = operator.steps[operator.currentStep];
       if (step === undefined) {
         this.finish(operator, 'success', operator.reason);
         return;
@@ -169,11 +171,13 @@ function timeoutOf(step: Step): number {
   return step.kind === 'transferLeader' ? stepTimeoutMsTransfer : stepTimeoutMsShort;
 }
 
-/** A split that a store finds impossible stays so; a proposal that did not get through is another matter. */
+/** A split or merge that a store finds impossible stays so; what only has to wait, or did not get through, is another matter. */
 function isFinal({ detail }: TypedError, step: Step | undefined): boolean {
   if (detail?.$case === 'invalidArgument') return true;
-  if (detail?.$case !== 'failedPrecondition' || step?.kind !== 'splitShard') return false;
-  return !detail.value.reason.startsWith('PROPOSAL_');
+  if (detail?.$case !== 'failedPrecondition') return false;
+  if (step?.kind !== 'splitShard' && step?.kind !== 'mergeShards') return false;
+  const { reason } = detail.value;
+  return !reason.startsWith('PROPOSAL_') && reason !== 'MERGE_REPLICA_BEHIND' && reason !== 'MERGE_NO_TARGET';
 }
 
 /** Ids that a planned step still lacks. */

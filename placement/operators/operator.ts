@@ -70,6 +70,11 @@ export function isFinished(operator: Operator): boolean {
   return legalTransitions[operator.state].length === 0;
 }
 
+/** The shards that nothing else may change meanwhile: the plan's own, and the target of a merge. */
+export function shardsOf({ shardId, steps }: Pick<OperatorPlan, 'shardId' | 'steps'>): number[] {
+  return [shardId, ...steps.flatMap((step) => (step.kind === 'mergeShards' ? [step.targetShardId] : []))];
+}
+
 /** What a plan changes, for counting what is on its way. */
 export interface PlanEffect {
   /** Stores that get a replica. */

@@ -8,7 +8,7 @@ import {
   transferredShardRestMs,
 } from '../limits.js';
 import type { Operator } from './operator.js';
-import { effectOf, isFinished } from './operator.js';
+import { effectOf, isFinished, shardsOf } from './operator.js';
 
 /** Operators in flight, at most one per shard, and the last finished ones. */
 export class OperatorTable {
@@ -43,14 +43,14 @@ export class OperatorTable {
   }
 
   add(operator: Operator): void {
-    assert(!this.byShard.has(operator.plan.shardId), 'one operator per shard');
-    this.byShard.set(operator.plan.shardId, operator);
+    assert(!shardsOf(operator.plan).some((shardId) => this.byShard.has(shardId)), 'one operator per shard');
+    for (const shardId of shardsOf(operator.plan)) this.byShard.set(shardId, operator);
     this.byId.set(operator.operatorId, operator);
   }
 
   finish(operator: Operator, nowMs: number): void {
     assert(isFinished(operator), 'only finished operators leave the table');
-    this.byShard.delete(operator.plan.shardId);
+    for (const shardId of shardsOf(operator.plan)) this.byShard.delete(shardId);
     this.byId.delete(operator.operatorId);
     this.finished.push(operator);
     if (this.finished.length > operatorHistoryMax) this.finished.shift();
@@ -105,6 +105,7 @@ export class OperatorTable {
   private restReshaped({ plan, steps, state }: Operator, nowMs: number): void {
     const untilMs = nowMs + (state === 'success' ? reshapedShardRestMs : failedReshapeRestMs);
     for (const step of steps) {
+      if (step.kind === 'mergeShards') for (const id of shardsOf(plan)) this.reshapeRests.set(id, untilMs);
       if (step.kind !== 'splitShard') continue;
       this.reshapeRests.set(plan.shardId, untilMs);
       this.reshapeRests.set(step.newShardId, untilMs);

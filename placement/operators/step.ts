@@ -27,6 +27,13 @@ export type Step =
       readonly newReplicaIds: readonly number[];
       /** Done when the shard's version is above this one. */
       readonly version: number;
+    }
+  | {
+      /** Done when the shard is gone. */
+      readonly kind: 'mergeShards';
+      readonly targetShardId: number;
+      /** Of the shard when it was planned. */
+      readonly version: number;
     };
 
 export type StepState =
@@ -58,6 +65,8 @@ export function describeStep(step: Step): string {
       return `transfer leader to store ${step.storeId}`;
     case 'splitShard':
       return step.splitKey.length === 0 ? 'split near the middle' : `split at ${step.splitKey.toString('hex')}`;
+    case 'mergeShards':
+      return `merge into shard ${step.targetShardId}`;
     default:
       return unreachable(step);
   }
@@ -92,6 +101,8 @@ export function evaluateStep(step: Step, shard: ShardRecord, view: ClusterView):
       return transferLeader(step.storeId, shard, view);
     case 'splitShard':
       return splitShard(step, shard);
+    case 'mergeShards':
+      return mergeShards(step, shard, view);
     default:
       return unreachable(step);
   }
@@ -198,6 +209,43 @@ function splitShard(step: Extract<Step, { kind: 'splitShard' }>, shard: ShardRec
       },
     },
   };
+}
+
+/** Begins where both shards lead on one store, which is where the stores end it. */
+function mergeShards(
+  { targetShardId, version }: Extract<Step, { kind: 'mergeShards' }>,
+  shard: ShardRecord,
+  view: ClusterView,
+): StepState {
+  if (shard.merge?.into !== undefined) return wait('the stores are at it');
+  if (shard.epoch.version > version) return broken('the stores took it back, or the shard was split');
+  const target = view.state.shard(targetShardId);
+  if (target === undefined) return broken(`shard ${targetShardId} is gone`);
+  const obstacle = mergeObstacle(shard, target);
+  if (obstacle !== null) return broken(obstacle);
+  const there = view.liveLeaderOf(targetShardId)?.leaderStoreId;
+  const heir = there === undefined ? undefined : replicaOn(shard, there);
+  if (heir === undefined) return wait(`shard ${targetShardId} has no leader`);
+  const together = view.leaderOf(shard.shardId)?.leaderStoreId === there;
+  if (!together) return { state: 'send', command: transferCommand(shard, heir) };
+  const value = { shardId: shard.shardId, epoch: shard.epoch, targetShardId };
+  return { state: 'send', command: { $case: 'mergeShard', value } };
+}
+
+/** Why two shards can not become one as they are; null: nothing. */
+export function mergeObstacle(shard: ShardRecord, target: ShardRecord): string | null {
+  const meets = (a: ShardRecord, b: ShardRecord): boolean => a.endKey.length > 0 && a.endKey.equals(b.startKey);
+  const { keyspaceId, shardId } = target;
+  if (shard.keyspaceId !== keyspaceId || shard.shardId === shardId || !(meets(shard, target) || meets(target, shard))) {
+    return `shard ${shardId} is no neighbour of shard ${shard.shardId}`;
+  }
+  if (target.merge?.into !== undefined) return `shard ${shardId} is being merged itself`;
+  const all = [...shard.replicas, ...target.replicas];
+  if (all.some((r) => r.role !== ReplicaRole.VOTER)) return 'a replica is no voter';
+  const aligned =
+    shard.replicas.length === target.replicas.length &&
+    shard.replicas.every((r) => replicaOn(target, r.storeId) !== undefined);
+  return aligned ? null : 'the replicas are not on the same stores';
 }
 
 function transferCommand(shard: ShardRecord, heir: Replica): NonNullable<StoreCommand['command']> {

@@ -17,7 +17,7 @@ import { operatorWaitMs, replicaCountMax } from '../limits.js';
 import type { Operator, OperatorPlan } from '../operators/operator.js';
 import { addSteps, moveSteps, removeSteps } from '../operators/plans.js';
 import type { Step } from '../operators/step.js';
-import { isJoint, replicaOn } from '../operators/step.js';
+import { isJoint, mergeObstacle, replicaOn } from '../operators/step.js';
 import type { ShardRecord, ShardTarget, StoreRecord } from '../state/records.js';
 import { storeLoads } from '../store_loads.js';
 import { WireFault } from '../wire_fault.js';
@@ -43,10 +43,12 @@ export async function runOperator(
   shardId: number,
   wait: boolean,
   ask: Ask,
+  partnerShardId = shardId,
 ): Promise<{ operator: WireOperator; error: TypedError | undefined }> {
   const { member, work } = ctx;
   shardOf(ctx, shardId);
   await waitUntilFree(ctx, shardId);
+  if (partnerShardId !== shardId) await waitUntilFree(ctx, partnerShardId);
   // Looked at only now: the operator that held the shard may have changed it.
   const shard = shardOf(ctx, shardId);
   if (work.view.liveLeaderOf(shardId) === undefined) {
@@ -250,6 +252,15 @@ export function transferLeader(ctx: LeaderContext, storeId: number): Ask {
       throw new WireFault(failedPrecondition('NOT_A_VOTER', `the replica on store ${storeId} is a learner`));
     }
     return { plan: planOf(shard, 'transfer-leader', [{ kind: 'transferLeader', storeId }]) };
+  };
+}
+
+export function mergeShards(ctx: LeaderContext, targetShardId: number): Ask {
+  return (shard) => {
+    const obstacle = mergeObstacle(shard, shardOf(ctx, targetShardId));
+    if (obstacle !== null) throw new WireFault(failedPrecondition('NOT_MERGEABLE', obstacle));
+    const step: Step = { kind: 'mergeShards', targetShardId, version: shard.epoch.version };
+    return { plan: planOf(shard, 'merge-shards', [step]) };
   };
 }
 

@@ -14,6 +14,7 @@ import {
   removeReplica,
   runOperator,
   shardOf,
+  mergeShards,
   splitShard,
   transferLeader,
 } from './admin_operators.js';
@@ -43,6 +44,9 @@ export function adminService(member: PlacementMember): AdminServer {
     getShard: atLeader(member, methods.getShard, ({ shardId }, ctx) => ({
       shard: shardStatusToWire(shardOf(ctx, shardId), ctx.work.view, ctx.work.planner.table.onShard(shardId)),
     })),
+    mergeShards: atLeader(member, methods.mergeShards, ({ shardId, targetShardId, wait }, ctx) =>
+      runOperator(ctx, shardId, wait, mergeShards(ctx, targetShardId), targetShardId),
+    ),
     splitShard: atLeader(member, methods.splitShard, ({ shardId, splitKey, wait }, ctx) =>
       runOperator(ctx, shardId, wait, splitShard(ctx, Buffer.from(splitKey))),
     ),

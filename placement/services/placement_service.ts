@@ -89,8 +89,10 @@ export function placementService(member: PlacementMember): PlacementServer {
       return { route, stores: storesOf(member, [route]) };
     }),
     listRoutes: local(member, methods.listRoutes, (request, ctx) => listRoutes(request, ctx)),
-    getShardById: local(member, methods.getShardById, async ({ shardId }, ctx) => {
-      const shard = await findUpToDate(ctx, () => member.state.shard(shardId));
+    getShardById: local(member, methods.getShardById, async ({ shardId, keyspaceId, startKey }, ctx) => {
+      const byId = await findUpToDate(ctx, () => member.state.shard(shardId));
+      // Merged away, perhaps: whoever knows its range hears who holds it now.
+      const shard = byId ?? (keyspaceId === 0 ? undefined : member.state.shardAt(keyspaceId, startKey));
       if (shard === undefined) throw new WireFault(shardNotFound(shardId));
       return { route: routeOf(shard, member.leaders) };
     }),

@@ -289,6 +289,7 @@ export class ClusterState {
       endKey: plan.endKey,
       epoch: { confVer: 1, version: 1 },
       replicas: plan.storeIds.map((storeId, i) => ({ replicaId: shardId + 1 + i, storeId, role: ReplicaRole.VOTER })),
+      merge: undefined,
     };
   }
 
@@ -327,6 +328,11 @@ export class ClusterState {
     const before = this.shardsById.get(shard.shardId);
     if (before !== undefined && !epochIsNewer(shard.epoch, before.epoch)) return false;
     if (before !== undefined && before.keyspaceId !== shard.keyspaceId) return false;
+    if (before === undefined && this.isTakenIn(shard)) return false;
+    for (const { shardId } of shard.merge?.merged ?? []) {
+      const gone = this.shardsById.get(shardId);
+      if (gone !== undefined) this.dropShard(gone);
+    }
     const holder = this.ranges.get(shard.keyspaceId)?.get(shard.startKey);
     if (holder !== undefined && holder !== shard.shardId) return false;
     this.putShard(shard);
@@ -334,6 +340,12 @@ export class ClusterState {
     const highest = Math.max(shard.shardId, ...shard.replicas.map((r) => r.replicaId));
     if (highest >= this.meta.nextId) this.setMeta({ nextId: highest + 1 });
     return true;
+  }
+
+  /** A late report of a shard that has become a part of another one: that one has its keys at a later version. */
+  private isTakenIn(shard: ShardRecord): boolean {
+    const holder = this.shardAt(shard.keyspaceId, shard.startKey);
+    return holder !== undefined && holder.epoch.version > shard.epoch.version;
   }
 
   private setShardTarget(command: Command<'setShardTarget'>): CommandOutcome {

@@ -84,6 +84,7 @@ function planToShard(plan: ShardPlan): Shard {
     endKey: plan.endKey,
     epoch: undefined,
     replicas: plan.storeIds.map((storeId) => ({ replicaId: 0, storeId, role: ReplicaRole.VOTER })),
+    merge: undefined,
   };
 }
 

@@ -75,5 +75,7 @@ export function toShardRecord(shard: Shard): ShardRecord | null {
     endKey: Buffer.from(shard.endKey),
     epoch: { confVer: shard.epoch.confVer, version: shard.epoch.version },
     replicas: shard.replicas.map((r) => ({ replicaId: r.replicaId, storeId: r.storeId, role: r.role })),
+    // Numbers only: it shares nothing with the frame.
+    merge: shard.merge,
   };
 }

@@ -20,6 +20,7 @@ interface ChangeFlags {
   readonly store: number;
   readonly from: number;
   readonly to: number;
+  readonly into: number;
   readonly learner?: boolean;
   readonly at?: string;
   readonly atHex?: string;
@@ -89,6 +90,9 @@ export function shardCommand(): Command {
     .addOption(
       new Option('--at-hex <bytes>', 'encoded key in hex (hash keyspaces: 4 digits are a token)').conflicts('at'),
     );
+  const merge = changing('merge', 'make a shard a part of its neighbour', (admin, shard, { into, wait }) =>
+    admin.mergeShards({ shardId: shard, targetShardId: into, wait }),
+  ).addOption(storeOption('--into <shard>', 'the neighbour, with replicas on the same stores'));
   const add = changing('add-replica', 'add a voter on a store', (admin, shard, { store, learner, wait }) =>
     admin.addReplica({ shardId: shard, storeId: store, learner: learner ?? false, wait }),
   )
@@ -118,6 +122,7 @@ export function shardCommand(): Command {
     .addCommand(showCommand())
     .addCommand(shardVerifyCommand())
     .addCommand(split)
+    .addCommand(merge)
     .addCommand(add)
     .addCommand(move)
     .addCommand(remove)

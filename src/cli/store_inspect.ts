@@ -71,6 +71,10 @@ function commandText(command: InspectedCommand): string {
       return `split at ${preview(command.splitKey)}, new shard ${command.newShardId}`;
     case 'checksum':
       return `checksum of the shard, check ${command.checkId}`;
+    case 'merge': {
+      const other = command.otherShardId === 0 ? '' : `, shard ${command.otherShardId}`;
+      return `merge: ${command.step}${other}`;
+    }
     case 'malformed':
       return `malformed, ${command.bytes} B: ${command.reason}`;
   }

@@ -148,6 +148,10 @@ export class AdminClient {
     return this.#placement.members.call(AdminService.verifyShard, request, this.#limits(true, true));
   }
 
+  mergeShards(request: { shardId: number; targetShardId: number; wait: boolean }): Promise<Operator> {
+    return this.#operator(AdminService.mergeShards, request);
+  }
+
   splitShard(request: { shardId: number; splitKey: Buffer; wait: boolean }): Promise<Operator> {
     return this.#operator(AdminService.splitShard, request);
   }

@@ -1,9 +1,9 @@
-import { assert } from '../base/assert.js';
+import { assert, must } from '../base/assert.js';
 import { EntryType, type Entry, type Message } from '../raft/message.js';
 import { decodeEntryPayload } from '../wire/entry_codec.js';
 import { ApplyPass, overlayKey, type Overlay } from './apply_pass.js';
 import { isRunning, type HostContext } from './context.js';
-import type { Command } from './host.js';
+import type { Command, Readiness } from './host.js';
 import { readKeys } from './key_reader.js';
 import type { Peer } from './peer.js';
 
@@ -31,6 +31,8 @@ interface ApplyJob {
 export class ApplyLoop {
   private readonly host: HostContext;
   private queue: ApplyJob[] = [];
+  /** Jobs of groups whose next entry has to wait for something outside of the group. */
+  private readonly held = new Map<Peer, ApplyJob[]>();
   private reading = false;
   private writing = 0;
 
@@ -45,7 +47,18 @@ export class ApplyLoop {
   /** Takes a MsgStorageApply of a group. The turn runs it. */
   add(peer: Peer, message: Message): void {
     peer.applyJobs++;
-    this.queue.push({ peer, entries: message.entries, responses: message.responses, commands: [] });
+    const job: ApplyJob = { peer, entries: message.entries, responses: message.responses, commands: [] };
+    const held = this.held.get(peer);
+    if (held === undefined) this.queue.push(job);
+    else held.push(job);
+  }
+
+  /** What had to wait is looked at once more. */
+  retryHeld(): void {
+    if (this.held.size === 0) return;
+    for (const jobs of this.held.values()) this.queue.push(...jobs);
+    this.held.clear();
+    this.host.wake();
   }
 
   /** One pass, if there is something to do and the engine is not behind. */
@@ -53,6 +66,7 @@ export class ApplyLoop {
     if (this.queue.length === 0 || this.reading) return;
     if (this.writing >= this.host.options.limits.applyBatchesInFlight) return;
     const jobs = this.take();
+    if (jobs.length === 0) return;
     const keys = this.keysOf(jobs);
     if (keys === null) {
       this.evaluate(jobs, null);
@@ -75,19 +89,62 @@ export class ApplyLoop {
 
   private take(): ApplyJob[] {
     const { applyBatchBytes, applyBatchEntries } = this.host.options.limits;
+    const taken: ApplyJob[] = [];
     let bytes = 0;
     let entries = 0;
-    let count = 0;
-    for (const job of this.queue) {
-      if (count > 0 && (bytes >= applyBatchBytes || entries >= applyBatchEntries)) break;
-      count++;
+    for (;;) {
+      const job = this.queue[taken.length];
+      if (job === undefined) break;
+      if (taken.length > 0 && (bytes >= applyBatchBytes || entries >= applyBatchEntries)) break;
+      const found = this.decode(job, taken.length === 0);
+      if (found === 'held') continue;
+      const { count, ends } = found;
+      if (count < job.entries.length) this.cut(job, taken.length, count);
+      if (count > 0) taken.push(must(this.queue[taken.length], 'the job, or its part before the cut'));
+      if (ends) break;
       entries += job.entries.length;
-      for (const entry of job.entries) {
-        bytes += entry.data.length;
-        job.commands.push(this.commandsOf(job.peer, entry));
-      }
+      for (const entry of job.entries) bytes += entry.data.length;
     }
-    return this.queue.splice(0, count);
+    this.queue.splice(0, taken.length);
+    return taken;
+  }
+
+  /**
+   * Decodes the entries of a job that may go into the pass under way, and says how many they are and whether the pass ends
+   * with them. An entry that wants a pass of its own ends the pass before it and is the only one of the next. `held`: the
+   * job left the queue.
+   */
+  private decode(job: ApplyJob, first: boolean): { readonly count: number; readonly ends: boolean } | 'held' {
+    const { peer, entries } = job;
+    job.commands = [];
+    for (const [at, entry] of entries.entries()) {
+      const commands = this.commandsOf(peer, entry);
+      const readiness = peer.stopped ? 'any' : readinessOf(peer, commands);
+      if (readiness !== 'any' && (at > 0 || !first)) return { count: at, ends: true };
+      if (readiness === 'later' || readiness === 'never') {
+        this.hold(peer, readiness);
+        return 'held';
+      }
+      job.commands.push(commands);
+      if (readiness === 'alone') return { count: 1, ends: true };
+    }
+    return { count: entries.length, ends: false };
+  }
+
+  private hold(peer: Peer, until: 'later' | 'never'): void {
+    const jobs = this.queue.filter((job) => job.peer === peer);
+    this.queue = this.queue.filter((job) => job.peer !== peer);
+    if (until === 'later') this.held.set(peer, jobs);
+    else peer.damaged();
+  }
+
+  /** Makes two jobs of one. Who waits for it hears when the second is done. */
+  private cut(job: ApplyJob, at: number, end: number): void {
+    if (end === 0) return;
+    const { peer, entries, responses, commands } = job;
+    const behind: ApplyJob = { peer, entries: entries.slice(end), responses, commands: [] };
+    peer.applyJobs++;
+    this.queue.splice(at, 1, { peer, entries: entries.slice(0, end), responses: [], commands }, behind);
   }
 
   private commandsOf(peer: Peer, entry: Entry): readonly Command[] {
@@ -161,4 +218,10 @@ export class ApplyLoop {
       this.host.counters.entriesApplied++;
     }
   }
+}
+
+function readinessOf(peer: Peer, commands: readonly Command[]): Readiness {
+  // Clients' commands, which are nearly all of them, need no look.
+  if (!commands.some((command) => command.kind === 2)) return 'any';
+  return peer.stateMachine.readiness?.(commands) ?? 'any';
 }

@@ -34,6 +34,8 @@ export interface MultiRaft {
   removeGroup(groupId: number): Promise<void>;
   /** Passes a request to another host, at most once; rejects with a reason when the connection is lost. */
   forward(hostId: number, payload: Buffer, timeoutMs: number): Promise<Buffer>;
+  /** Asks the state machines again whose next entry had to wait (StateMachine.readiness). */
+  retryHeld(): void;
   /** Tells another host that a replica of it is no longer a member. */
   sendGone(hostId: number, gone: GoneNotice): void;
   /**
@@ -91,6 +93,8 @@ export interface Group {
   campaign(): void;
   /** What the group serves has changed: no lease from before counts any more. */
   voidLease(): void;
+  /** The entry of this index and term is committed, as another group's log tells. Nothing happens while it is not in the log here. */
+  learnCommit(index: number, term: number): void;
   status(): GroupStatus;
 }
 
@@ -130,10 +134,21 @@ export interface GroupProgress {
 }
 
 /**
+ * When the next entry of a group may be applied: with others in one batch; in a batch of its own; not before
+ * MultiRaft.retryHeld(), and meanwhile nothing of the group is; or never, so that the replica can only be replaced.
+ */
+export type Readiness = 'any' | 'alone' | 'later' | 'never';
+
+/**
  * What a group's log is applied to. Deterministic: same entries, same results, on every replica. All
  * calls for one group come one after the other, in log order.
  */
 export interface StateMachine {
+  /**
+   * Asked of entries with administrative commands; what it says counts when everything before the entry is applied. Entries of
+   * other groups may hold it up. Absent: 'any'.
+   */
+  readiness?(commands: readonly Command[]): Readiness;
   /** Engine keys whose values apply() will want of these commands (compare-and-swap); null: none. */
   keysToRead(commands: readonly Command[]): readonly Buffer[] | null;
   /**

@@ -155,6 +155,10 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     return this.forwarding.send(hostId, payload, timeoutMs);
   }
 
+  retryHeld(): void {
+    this.parts.apply.retryHeld();
+  }
+
   sendGone(hostId: number, gone: GoneNotice): void {
     this.host.transport.sendGone(hostId, gone);
     this.host.wake();

@@ -207,6 +207,12 @@ export class Peer implements Group, StorageOwner {
     this.core.voidLease();
   }
 
+  learnCommit(index: number, term: number): void {
+    if (!this.isOpen()) return;
+    this.use();
+    this.core.learnCommit(index, term);
+  }
+
   status(): GroupStatus {
     return statusOf(this);
   }

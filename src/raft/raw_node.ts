@@ -99,6 +99,11 @@ export class RawNode {
     return this.core.log.term(index);
   }
 
+  /** Someone who knows says that the entry of this index and term is committed (INV-3: then so is all before it). */
+  learnCommit(index: number, term: number): void {
+    this.core.log.maybeCommit(index, term);
+  }
+
   /** True: a timer fired, and there may be a Ready because of it. */
   tick(): boolean {
     return tick(this.core);

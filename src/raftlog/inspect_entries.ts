@@ -27,6 +27,12 @@ export type InspectedCommand =
     }
   | { readonly kind: 'split'; readonly splitKey: Buffer; readonly newShardId: number }
   | { readonly kind: 'checksum'; readonly checkId: number }
+  | {
+      readonly kind: 'merge';
+      readonly step: 'prepare' | 'commit' | 'forbid' | 'rollback';
+      /** 0: not named. */
+      readonly otherShardId: number;
+    }
   | { readonly kind: 'malformed'; readonly bytes: number; readonly reason: string };
 
 /** What an entry says. */
@@ -98,8 +104,17 @@ function adminOf(bytes: Buffer): InspectedCommand {
   const { command } = AdminCommand.decode(bytes);
   if (command === undefined) return { kind: 'malformed', bytes: bytes.length, reason: 'an unknown command' };
   if (command.$case === 'checksum') return { kind: 'checksum', checkId: command.value.checkId };
-  const { splitKey, newShard } = command.value;
-  return { kind: 'split', splitKey: Buffer.from(splitKey), newShardId: newShard?.shardId ?? 0 };
+  if (command.$case === 'split') {
+    const { splitKey, newShard } = command.value;
+    return { kind: 'split', splitKey: Buffer.from(splitKey), newShardId: newShard?.shardId ?? 0 };
+  }
+  if (command.$case === 'prepareMerge') {
+    return { kind: 'merge', step: 'prepare', otherShardId: command.value.target?.shardId ?? 0 };
+  }
+  if (command.$case === 'commitMerge') {
+    return { kind: 'merge', step: 'commit', otherShardId: command.value.source?.shardId ?? 0 };
+  }
+  return { kind: 'merge', step: command.$case === 'forbidMerge' ? 'forbid' : 'rollback', otherShardId: 0 };
 }
 
 function reasonOf(error: unknown): string {

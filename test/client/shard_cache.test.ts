@@ -17,6 +17,7 @@ function shard(shardId: number, start: string, end: string, version: number, con
     endKey: Buffer.from(end),
     epoch: { confVer, version },
     replicas: [1, 2, 3].map((storeId) => ({ replicaId: shardId * 10 + storeId, storeId, role: ReplicaRole.VOTER })),
+    merge: undefined,
   };
 }
 

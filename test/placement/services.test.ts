@@ -1,6 +1,6 @@
 import t from 'tap';
 import { AdminService } from '../../src/gen/skerry/v1/admin.js';
-import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
+import { GetShardByIdRequest, PlacementService } from '../../src/gen/skerry/v1/placement.js';
 import type { Test } from 'tap';
 import { hashSplitKeys } from '../../src/base/encoded_key.js';
 import type { TypedError } from '../../src/base/wire_errors.js';
@@ -46,6 +46,10 @@ async function stage(t: Test, storeCount: number, settings: Record<string, unkno
 
 function wish(clusterId: number, name: string, shards = 4): CreateKeyspaceRequest {
   return { clusterId, name, partitioning: Partitioning.HASH, shards, splitKeys: [], replicaCount: 0, wait: true };
+}
+
+function askById(clusterId: number, shardId: number): GetShardByIdRequest {
+  return { ...GetShardByIdRequest.create(), clusterId, shardId };
 }
 
 function reasonOf(error: TypedError | undefined): string {
@@ -115,7 +119,7 @@ t.test('a created keyspace has every shard on three stores with leaders spread e
   t.same(route.route?.shard?.shardId, routes.at(-1)?.shard?.shardId);
   t.equal(route.stores.length, 3, 'with the addresses of its stores');
   const shardId = routes[0]?.shard?.shardId ?? 0;
-  const byId = await call(member.placement, PlacementService.getShardById, { clusterId, shardId });
+  const byId = await call(member.placement, PlacementService.getShardById, askById(clusterId, shardId));
   t.equal(byId.route?.shard?.shardId, shardId);
 });
 
@@ -189,7 +193,7 @@ t.test('bad requests are refused with a typed error that names the cure', async 
     'keyspaceNotFound',
   );
   t.equal(
-    reasonOf((await call(placement, PlacementService.getShardById, { clusterId, shardId: 99 })).error),
+    reasonOf((await call(placement, PlacementService.getShardById, askById(clusterId, 99))).error),
     'shardNotFound',
   );
   const lookup = { clusterId, keyspaceId: 99, encodedKey: Buffer.alloc(2) };

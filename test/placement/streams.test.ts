@@ -52,6 +52,7 @@ function shardOf(shardId: number, keyspaceId = 1): Shard {
     endKey: Buffer.alloc(0),
     epoch,
     replicas: [],
+    merge: undefined,
   };
 }
 

@@ -143,6 +143,7 @@ export class SimCluster {
   }
 
   private shardDisorder(shard: Shard): string | null {
+    if (shard.merge?.into !== undefined) return 'a merge is under way';
     // Moving a replica by hand that had been left behind as a learner makes it a wanted one.
     const wanted = this.placementLeader()?.state.target(shard.shardId)?.learnerStoreIds ?? [];
     const isWanted = (r: Replica): boolean => r.role === ReplicaRole.LEARNER && wanted.includes(r.storeId);

@@ -1,4 +1,4 @@
-import type { Prng } from '../../src/base/prng.js';
+import { Prng } from '../../src/base/prng.js';
 import type { AdminClient } from '../../src/client/index.js';
 import { SkerryError } from '../../src/client/index.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
@@ -16,6 +16,8 @@ export class Faults {
   private readonly plan: Plan;
   private readonly workload: Workload;
   private readonly prng: Prng;
+  /** Of merges alone (plan.ts). */
+  private readonly mergePrng: Prng;
   private admin: AdminClient | null = null;
   private over = false;
 
@@ -24,6 +26,7 @@ export class Faults {
     this.plan = plan;
     this.workload = workload;
     this.prng = prng;
+    this.mergePrng = new Prng(plan.mergeSeed);
   }
 
   async begin(): Promise<void> {
@@ -32,7 +35,8 @@ export class Faults {
 
   step(): void {
     for (const name of faultNames) {
-      if (!this.prng.chance(this.plan.rates[name])) continue;
+      const prng = name === 'merge' ? this.mergePrng : this.prng;
+      if (!prng.chance(this.plan.rates[name])) continue;
       if (this[name]()) this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
     }
   }
@@ -221,6 +225,27 @@ export class Faults {
     splitKey.writeUInt16BE(token, 0);
     const { shardId } = shard;
     this.ask(`split of shard ${shardId} at ${token}`, (admin) => admin.splitShard({ shardId, splitKey, wait: false }));
+    return true;
+  }
+
+  /** Two neighbours on the same stores, if there are any. */
+  private merge(): boolean {
+    const shards = this.cluster.shards();
+    const storesOf = ({ replicas }: (typeof shards)[number]): string =>
+      replicas
+        .map((r) => r.storeId)
+        .sort((a, b) => a - b)
+        .join();
+    const pairs = shards.flatMap((left, at) => {
+      const right = shards[at + 1];
+      return right !== undefined && storesOf(left) === storesOf(right) ? [[left.shardId, right.shardId] as const] : [];
+    });
+    const pair = pairs[this.mergePrng.int(0, Math.max(0, pairs.length - 1))];
+    if (pair === undefined) return false;
+    const [shardId, targetShardId] = this.mergePrng.chance(0.5) ? pair : [pair[1], pair[0]];
+    this.ask(`merge of shard ${shardId} into ${targetShardId}`, (admin) =>
+      admin.mergeShards({ shardId, targetShardId, wait: false }),
+    );
     return true;
   }
 

@@ -107,9 +107,9 @@ async function runHere(): Promise<number> {
 }
 
 function lineOf({ seed, failure, counts, hash }: Outcome, realMs: number): string {
-  const { answered, open, refused, faults, shards, compared, virtualMs } = counts;
+  const { answered, open, refused, faults, shards, merged, compared, virtualMs } = counts;
   const speed = (virtualMs / realMs).toFixed(0);
-  return `seed ${seed} ${failure?.kind ?? 'ok'}: ${answered} answered, ${open} open, ${refused} refused, ${faults} faults, ${shards} shards, ${compared} comparisons, ${(virtualMs / 1000).toFixed(0)} s at ${speed} x real time, trace ${hash.slice(0, 12)}`;
+  return `seed ${seed} ${failure?.kind ?? 'ok'}: ${answered} answered, ${open} open, ${refused} refused, ${faults} faults, ${shards} shards, ${merged} merged, ${compared} comparisons, ${(virtualMs / 1000).toFixed(0)} s at ${speed} x real time, trace ${hash.slice(0, 12)}`;
 }
 
 /** Shares the range among processes; with --first the others end when one has found something. */

@@ -17,6 +17,8 @@ export interface Plan {
   readonly clockDrift: number;
   /** How long a sync takes at most in good times, in ms. */
   readonly syncMs: number;
+  /** For the choice of what is merged when. */
+  readonly mergeSeed: number;
 }
 
 /** Faults and changes that the driver in faults.ts knows. */
@@ -40,6 +42,7 @@ export const faultNames = [
   'moveReplica',
   'drain',
   'killClient',
+  'merge',
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 
@@ -64,6 +67,7 @@ const fullRates: Readonly<Record<FaultName, number>> = {
   moveReplica: 0.06,
   drain: 0.02,
   killClient: 0.01,
+  merge: 0.05,
 };
 
 /** What a run may be told beside its seed. */
@@ -77,10 +81,14 @@ export function planOf(seed: number, change: PlanChange = {}): Plan {
   const prng = new Prng(seed * 2_654_435_761 + 17);
   const rates = { ...fullRates };
   for (const name of faultNames) {
+    if (name === 'merge') continue;
     // Each run has its own mix: some faults not at all, others at up to full strength.
     const spared = name !== 'heal' && prng.chance(0.45);
     rates[name] = spared ? 0 : fullRates[name] * (0.3 + 0.7 * prng.random());
   }
+  // From a source of their own, so that seeds without merges are what they were before there were any.
+  const merges = new Prng(seed * 40_503 + 11);
+  rates.merge = merges.chance(0.35) ? 0 : fullRates.merge * (0.3 + 0.7 * merges.random());
   return {
     stores: change.stores ?? prng.int(3, 5),
     placements: prng.chance(0.3) ? 3 : 1,
@@ -92,5 +100,6 @@ export function planOf(seed: number, change: PlanChange = {}): Plan {
     rates,
     clockDrift: prng.chance(0.5) ? 0.02 : 0,
     syncMs: prng.chance(0.5) ? 1 : 8,
+    mergeSeed: merges.nextU32(),
   };
 }

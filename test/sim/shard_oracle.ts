@@ -16,7 +16,15 @@ const positionsMax = 4_096;
  */
 export class ShardOracle {
   private readonly checksums = new Map<number, Map<number, { readonly sum: string; readonly by: string }>>();
+  /** Shards of which some replica has seen that they became a part of another one. */
+  private readonly takenIn = new Set<number>();
+  /** The version with which a shard was last seen to wait for its merge. */
+  private readonly waitingVersions = new Map<number, number>();
   compared = 0;
+
+  get mergedCount(): number {
+    return this.takenIn.size;
+  }
 
   /** Looks at what a store's engine holds at this moment. */
   observe(name: string, store: Store, engine: MemoryEngine): void {
@@ -24,9 +32,23 @@ export class ShardOracle {
     for (const machine of store.replicas.machines()) {
       if (machine.phase !== 'normal') continue;
       shards.push(machine.shard);
+      this.noteMerges(machine.shard);
       this.compare(name, machine.shardId, engine);
     }
+    for (const shard of shards) this.checkMerged(name, shard);
     checkDisjoint(name, shards);
+  }
+
+  private noteMerges({ shardId, merge, epoch }: Shard): void {
+    for (const gone of merge?.merged ?? []) this.takenIn.add(gone.shardId);
+    if (merge?.into !== undefined) this.waitingVersions.set(shardId, epoch?.version ?? 0);
+  }
+
+  /** INV-46: a shard that became a part of another one was not given its keys back. */
+  private checkMerged(name: string, { shardId, epoch }: Shard): void {
+    const waited = this.waitingVersions.get(shardId);
+    if (!this.takenIn.has(shardId) || waited === undefined || (epoch?.version ?? 0) <= waited) return;
+    throw new SafetyError(`${name} serves shard ${shardId}, which became a part of another one`);
   }
 
   private compare(name: string, shardId: number, engine: MemoryEngine): void {

@@ -22,7 +22,7 @@ import { Workload } from './workload.js';
  *   net.ts         the network: weather, cuts in one or both directions, total or partial
  *   machine.ts     a machine with a disk and a process (store_machine.ts, placement_machine.ts): power cuts, kills, pauses,
  *                  clocks that run fast or slow, syncs that are slow or fail
- *   faults.ts      the driver of faults, and of what people ask for: moves, drains, splits, transfers
+ *   faults.ts      the driver of faults, and of what people ask for: moves, drains, splits, merges, transfers
  *   workload.ts    the clients and their history
  *   raft_oracle.ts, shard_oracle.ts    what must hold at every moment
  *
@@ -30,7 +30,7 @@ import { Workload } from './workload.js';
  * virtual time every shard must have all its voters, caught up, and every key must be read and written. Then the whole
  * history must be linearizable. An operation that the client gave up with any code but UNDETERMINED must have had no effect.
  *
- * Missing: placement members never lose a disk; merges (the stores have none yet).
+ * Missing: placement members never lose a disk.
  */
 
 export interface Counts {
@@ -39,6 +39,8 @@ export interface Counts {
   readonly refused: number;
   readonly faults: number;
   readonly shards: number;
+  /** Shards that became a part of another one. */
+  readonly merged: number;
   /** Pairs of replicas found equal at one applied index. */
   readonly compared: number;
   readonly virtualMs: number;
@@ -132,6 +134,7 @@ class Simulation {
         ...counts,
         faults,
         shards: this.cluster.shards().length,
+        merged: this.shards.mergedCount,
         compared: this.shards.compared,
         virtualMs: this.clock.nowMs,
       },

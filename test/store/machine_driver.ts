@@ -5,7 +5,7 @@ import { replicaKey, sessionIdOfKey, sessionRange } from '../../src/engine/keys.
 import { AdminCommand } from '../../src/gen/skerry/v1/kv.js';
 import type { ReplicaRecord, SplitCommand } from '../../src/gen/skerry/v1/kv.js';
 import { ReplicaRole, Shard } from '../../src/gen/skerry/v1/meta.js';
-import type { Command } from '../../src/multiraft/host.js';
+import type { Command, Readiness } from '../../src/multiraft/host.js';
 import { ApplyPass, overlayKey } from '../../src/multiraft/apply_pass.js';
 import type { ConfChange } from '../../src/raft/conf_change.js';
 import type { ConfState } from '../../src/raft/message.js';
@@ -14,7 +14,7 @@ import { encodeWriteCommand } from '../../src/wire/kv_codec.js';
 import type { ChecksumRequest } from '../../store/checksums.js';
 import { decodeReplicaRecord, decodeSessionRecord } from '../../store/records.js';
 import { SessionTable } from '../../store/session_table.js';
-import type { ShardHost, SplitChild } from '../../store/shard_state_machine.js';
+import type { MergeHost, ShardHost, SplitChild } from '../../store/shard_state_machine.js';
 import { initialPosition, ShardStateMachine } from '../../store/shard_state_machine.js';
 import type { WriteOutcome } from '../../store/write_outcome.js';
 
@@ -36,6 +36,7 @@ export class TestShardHost implements ShardHost {
   readonly storeId = 1;
   readonly engine: Engine;
   readonly children: SplitChild[] = [];
+  readonly merges = new TestMergeHost();
   onChecksum: (request: ChecksumRequest) => void = () => undefined;
   allowChildren = true;
 
@@ -61,6 +62,34 @@ export class TestShardHost implements ShardHost {
 
   leaderChanged(): void {
     // Nothing here depends on it.
+  }
+}
+
+/** Hands out the source that a test has put there. */
+export class TestMergeHost implements MergeHost {
+  source: ShardStateMachine | null = null;
+  readonly ended: number[] = [];
+
+  readiness(): Readiness {
+    return this.source === null ? 'never' : 'alone';
+  }
+
+  takeSource(): ShardStateMachine {
+    const source = must(this.source, 'a source');
+    source.markRemoved();
+    return source;
+  }
+
+  done(_targetShardId: number, source: ShardStateMachine): void {
+    this.ended.push(source.shardId);
+  }
+
+  takeMerged(): readonly ShardStateMachine[] {
+    return [];
+  }
+
+  installed(): void {
+    // Nothing was taken.
   }
 }
 

@@ -18,6 +18,15 @@ t.test('a session’s row has every field of its message, in the bytes that gene
     applied: fc.array(number, { maxLength: 5 }),
     lastIndex: number,
     refused: fc.array(number, { maxLength: 5 }),
+    part: fc.option(
+      fc.record({
+        boundary: fc.uint8Array({ minLength: 1, maxLength: 5 }).map((bytes) => Buffer.from(bytes)),
+        fromBoundary: fc.boolean(),
+        ackedBelow: number,
+        mergedAt: number,
+      }),
+      { nil: undefined },
+    ),
   });
   fc.assert(
     fc.property(record, (fields) => {

@@ -95,6 +95,7 @@ export class FakeCluster {
           endKey: starts[i + 1] ?? Buffer.alloc(0),
           epoch: { confVer: 1, version: 1 },
           replicas,
+          merge: undefined,
         },
         leaderStoreId: (i % stores) + 1,
         term: 6,

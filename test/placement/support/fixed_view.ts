@@ -161,6 +161,7 @@ function addShard(state: ClusterState, view: ClusterView, shardId: number, spec:
     endKey: next === -1 ? Buffer.alloc(0) : keyOf(next + 1),
     epoch,
     replicas,
+    merge: undefined,
   };
   state.restoreShard(shard);
   if (spec.target !== undefined) {

@@ -202,6 +202,20 @@ export interface SplitShardResponse {
   operator: Operator | undefined;
 }
 
+/** MergeShardsRequest: the shard ends, its keys belong to the target, which lies next to it and has replicas on the same stores. */
+export interface MergeShardsRequest {
+  clusterId: number;
+  shardId: number;
+  targetShardId: number;
+  wait: boolean;
+}
+
+/** MergeShardsResponse names the operator. */
+export interface MergeShardsResponse {
+  error: Error | undefined;
+  operator: Operator | undefined;
+}
+
 /** AddReplicaRequest: learner false adds a voter by way of a learner. */
 export interface AddReplicaRequest {
   clusterId: number;
@@ -1414,6 +1428,165 @@ export const SplitShardResponse: MessageFns<SplitShardResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<SplitShardResponse>, I>>(object: I): SplitShardResponse {
     const message = createBaseSplitShardResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    message.operator =
+      object.operator !== undefined && object.operator !== null ? Operator.fromPartial(object.operator) : undefined;
+    return message;
+  },
+};
+
+function createBaseMergeShardsRequest(): MergeShardsRequest {
+  return { clusterId: 0, shardId: 0, targetShardId: 0, wait: false };
+}
+
+export const MergeShardsRequest: MessageFns<MergeShardsRequest> = {
+  encode(message: MergeShardsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(16).uint64(message.shardId);
+    }
+    if (message.targetShardId !== 0) {
+      writer.uint32(24).uint64(message.targetShardId);
+    }
+    if (message.wait !== false) {
+      writer.uint32(32).bool(message.wait);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MergeShardsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMergeShardsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.targetShardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.wait = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MergeShardsRequest>, I>>(base?: I): MergeShardsRequest {
+    return MergeShardsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MergeShardsRequest>, I>>(object: I): MergeShardsRequest {
+    const message = createBaseMergeShardsRequest();
+    message.clusterId = object.clusterId ?? 0;
+    message.shardId = object.shardId ?? 0;
+    message.targetShardId = object.targetShardId ?? 0;
+    message.wait = object.wait ?? false;
+    return message;
+  },
+};
+
+function createBaseMergeShardsResponse(): MergeShardsResponse {
+  return { error: undefined, operator: undefined };
+}
+
+export const MergeShardsResponse: MessageFns<MergeShardsResponse> = {
+  encode(message: MergeShardsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    if (message.operator !== undefined) {
+      Operator.encode(message.operator, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MergeShardsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMergeShardsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.operator = Operator.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MergeShardsResponse>, I>>(base?: I): MergeShardsResponse {
+    return MergeShardsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MergeShardsResponse>, I>>(object: I): MergeShardsResponse {
+    const message = createBaseMergeShardsResponse();
     message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
     message.operator =
       object.operator !== undefined && object.operator !== null ? Operator.fromPartial(object.operator) : undefined;
@@ -3372,6 +3545,16 @@ export const AdminService = {
     responseSerialize: (value: SplitShardResponse): Buffer => Buffer.from(SplitShardResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SplitShardResponse => SplitShardResponse.decode(value),
   },
+  /** MergeShards makes a shard a part of its neighbour. */
+  mergeShards: {
+    path: '/skerry.v1.Admin/MergeShards' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MergeShardsRequest): Buffer => Buffer.from(MergeShardsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MergeShardsRequest => MergeShardsRequest.decode(value),
+    responseSerialize: (value: MergeShardsResponse): Buffer => Buffer.from(MergeShardsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MergeShardsResponse => MergeShardsResponse.decode(value),
+  },
   /** AddReplica adds a voter (or a learner) on a store. */
   addReplica: {
     path: '/skerry.v1.Admin/AddReplica' as const,
@@ -3505,6 +3688,8 @@ export interface AdminServer extends UntypedServiceImplementation {
   getShard: handleUnaryCall<GetShardRequest, GetShardResponse>;
   /** SplitShard splits a shard in two. */
   splitShard: handleUnaryCall<SplitShardRequest, SplitShardResponse>;
+  /** MergeShards makes a shard a part of its neighbour. */
+  mergeShards: handleUnaryCall<MergeShardsRequest, MergeShardsResponse>;
   /** AddReplica adds a voter (or a learner) on a store. */
   addReplica: handleUnaryCall<AddReplicaRequest, AddReplicaResponse>;
   /** MoveReplica moves a replica from one store to another. */
@@ -3609,6 +3794,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SplitShardResponse) => void,
+  ): ClientUnaryCall;
+  /** MergeShards makes a shard a part of its neighbour. */
+  mergeShards(
+    request: MergeShardsRequest,
+    callback: (error: ServiceError | null, response: MergeShardsResponse) => void,
+  ): ClientUnaryCall;
+  mergeShards(
+    request: MergeShardsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: MergeShardsResponse) => void,
+  ): ClientUnaryCall;
+  mergeShards(
+    request: MergeShardsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MergeShardsResponse) => void,
   ): ClientUnaryCall;
   /** AddReplica adds a voter (or a learner) on a store. */
   addReplica(

@@ -232,7 +232,44 @@ export interface EntryPayload {
 
 /** AdminCommand changes the shard itself; proposed by stores, never by clients. */
 export interface AdminCommand {
-  command: { $case: 'split'; value: SplitCommand } | { $case: 'checksum'; value: ChecksumCommand } | undefined;
+  command:
+    | { $case: 'split'; value: SplitCommand }
+    | { $case: 'checksum'; value: ChecksumCommand }
+    | { $case: 'prepareMerge'; value: PrepareMergeCommand }
+    | { $case: 'commitMerge'; value: CommitMergeCommand }
+    | { $case: 'forbidMerge'; value: ForbidMergeCommand }
+    | { $case: 'rollbackMerge'; value: RollbackMergeCommand }
+    | undefined;
+}
+
+/**
+ * PrepareMergeCommand, in the source's log: the shard stops to serve and waits to become a part of target, if its
+ * epoch is still the one given and the two fit.
+ */
+export interface PrepareMergeCommand {
+  epoch: Epoch | undefined;
+  target: Shard | undefined;
+}
+
+/**
+ * CommitMergeCommand, in the target's log: takes the source in, if this shard's epoch is still the one that
+ * source.merge.into names. Each replica applies it once its own store's replica of the source has applied the entry that is named there.
+ */
+export interface CommitMergeCommand {
+  source: Shard | undefined;
+}
+
+/**
+ * ForbidMergeCommand, in the target's log: changes the version if the epoch is still the one given, so that no
+ * merge that was prepared for that epoch can take effect any more.
+ */
+export interface ForbidMergeCommand {
+  epoch: Epoch | undefined;
+}
+
+/** RollbackMergeCommand, in the source's log: the shard serves again. Proposed only when the target can never take it in. */
+export interface RollbackMergeCommand {
+  epoch: Epoch | undefined;
 }
 
 /**
@@ -285,6 +322,19 @@ export interface SessionRecord {
   lastIndex: number;
   /** Sequences at or above acked_below whose compare-and-swap failed, ascending. */
   refused: number[];
+  /** After a merge: keys on one side of a boundary have a floor of their own, above acked_below. */
+  part: SessionPart | undefined;
+}
+
+/** SessionPart is what a session's floor is for the keys on one side of a former boundary between two shards. */
+export interface SessionPart {
+  /** An encoded key. */
+  boundary: Uint8Array;
+  /** True: the keys from the boundary on; false: those below it. */
+  fromBoundary: boolean;
+  ackedBelow: number;
+  /** Log index of the merge. */
+  mergedAt: number;
 }
 
 /** BatchWriteRequest applies mutations to one shard atomically. */
@@ -1907,6 +1957,18 @@ export const AdminCommand: MessageFns<AdminCommand> = {
       case 'checksum':
         ChecksumCommand.encode(message.command.value, writer.uint32(18).fork()).join();
         break;
+      case 'prepareMerge':
+        PrepareMergeCommand.encode(message.command.value, writer.uint32(26).fork()).join();
+        break;
+      case 'commitMerge':
+        CommitMergeCommand.encode(message.command.value, writer.uint32(34).fork()).join();
+        break;
+      case 'forbidMerge':
+        ForbidMergeCommand.encode(message.command.value, writer.uint32(42).fork()).join();
+        break;
+      case 'rollbackMerge':
+        RollbackMergeCommand.encode(message.command.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1940,6 +2002,38 @@ export const AdminCommand: MessageFns<AdminCommand> = {
             message.command = { $case: 'checksum', value: ChecksumCommand.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.command = { $case: 'prepareMerge', value: PrepareMergeCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.command = { $case: 'commitMerge', value: CommitMergeCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.command = { $case: 'forbidMerge', value: ForbidMergeCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.command = { $case: 'rollbackMerge', value: RollbackMergeCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1970,7 +2064,265 @@ export const AdminCommand: MessageFns<AdminCommand> = {
         }
         break;
       }
+      case 'prepareMerge': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'prepareMerge', value: PrepareMergeCommand.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case 'commitMerge': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'commitMerge', value: CommitMergeCommand.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case 'forbidMerge': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'forbidMerge', value: ForbidMergeCommand.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case 'rollbackMerge': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'rollbackMerge', value: RollbackMergeCommand.fromPartial(object.command.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBasePrepareMergeCommand(): PrepareMergeCommand {
+  return { epoch: undefined, target: undefined };
+}
+
+export const PrepareMergeCommand: MessageFns<PrepareMergeCommand> = {
+  encode(message: PrepareMergeCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== undefined) {
+      Epoch.encode(message.epoch, writer.uint32(10).fork()).join();
+    }
+    if (message.target !== undefined) {
+      Shard.encode(message.target, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareMergeCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareMergeCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.epoch = Epoch.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.target = Shard.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PrepareMergeCommand>, I>>(base?: I): PrepareMergeCommand {
+    return PrepareMergeCommand.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PrepareMergeCommand>, I>>(object: I): PrepareMergeCommand {
+    const message = createBasePrepareMergeCommand();
+    message.epoch = object.epoch !== undefined && object.epoch !== null ? Epoch.fromPartial(object.epoch) : undefined;
+    message.target =
+      object.target !== undefined && object.target !== null ? Shard.fromPartial(object.target) : undefined;
+    return message;
+  },
+};
+
+function createBaseCommitMergeCommand(): CommitMergeCommand {
+  return { source: undefined };
+}
+
+export const CommitMergeCommand: MessageFns<CommitMergeCommand> = {
+  encode(message: CommitMergeCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== undefined) {
+      Shard.encode(message.source, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommitMergeCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommitMergeCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = Shard.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CommitMergeCommand>, I>>(base?: I): CommitMergeCommand {
+    return CommitMergeCommand.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CommitMergeCommand>, I>>(object: I): CommitMergeCommand {
+    const message = createBaseCommitMergeCommand();
+    message.source =
+      object.source !== undefined && object.source !== null ? Shard.fromPartial(object.source) : undefined;
+    return message;
+  },
+};
+
+function createBaseForbidMergeCommand(): ForbidMergeCommand {
+  return { epoch: undefined };
+}
+
+export const ForbidMergeCommand: MessageFns<ForbidMergeCommand> = {
+  encode(message: ForbidMergeCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== undefined) {
+      Epoch.encode(message.epoch, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForbidMergeCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForbidMergeCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.epoch = Epoch.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ForbidMergeCommand>, I>>(base?: I): ForbidMergeCommand {
+    return ForbidMergeCommand.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForbidMergeCommand>, I>>(object: I): ForbidMergeCommand {
+    const message = createBaseForbidMergeCommand();
+    message.epoch = object.epoch !== undefined && object.epoch !== null ? Epoch.fromPartial(object.epoch) : undefined;
+    return message;
+  },
+};
+
+function createBaseRollbackMergeCommand(): RollbackMergeCommand {
+  return { epoch: undefined };
+}
+
+export const RollbackMergeCommand: MessageFns<RollbackMergeCommand> = {
+  encode(message: RollbackMergeCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== undefined) {
+      Epoch.encode(message.epoch, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RollbackMergeCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRollbackMergeCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.epoch = Epoch.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RollbackMergeCommand>, I>>(base?: I): RollbackMergeCommand {
+    return RollbackMergeCommand.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RollbackMergeCommand>, I>>(object: I): RollbackMergeCommand {
+    const message = createBaseRollbackMergeCommand();
+    message.epoch = object.epoch !== undefined && object.epoch !== null ? Epoch.fromPartial(object.epoch) : undefined;
     return message;
   },
 };
@@ -2325,7 +2677,7 @@ export const ReplicaRecord: MessageFns<ReplicaRecord> = {
 };
 
 function createBaseSessionRecord(): SessionRecord {
-  return { ackedBelow: 0, applied: [], lastIndex: 0, refused: [] };
+  return { ackedBelow: 0, applied: [], lastIndex: 0, refused: [], part: undefined };
 }
 
 export const SessionRecord: MessageFns<SessionRecord> = {
@@ -2349,6 +2701,9 @@ export const SessionRecord: MessageFns<SessionRecord> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    if (message.part !== undefined) {
+      SessionPart.encode(message.part, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2418,6 +2773,14 @@ export const SessionRecord: MessageFns<SessionRecord> = {
 
             break;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.part = SessionPart.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2439,6 +2802,98 @@ export const SessionRecord: MessageFns<SessionRecord> = {
     message.applied = object.applied?.map((e) => e) || [];
     message.lastIndex = object.lastIndex ?? 0;
     message.refused = object.refused?.map((e) => e) || [];
+    message.part = object.part !== undefined && object.part !== null ? SessionPart.fromPartial(object.part) : undefined;
+    return message;
+  },
+};
+
+function createBaseSessionPart(): SessionPart {
+  return { boundary: new Uint8Array(0), fromBoundary: false, ackedBelow: 0, mergedAt: 0 };
+}
+
+export const SessionPart: MessageFns<SessionPart> = {
+  encode(message: SessionPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.boundary.length !== 0) {
+      writer.uint32(10).bytes(message.boundary);
+    }
+    if (message.fromBoundary !== false) {
+      writer.uint32(16).bool(message.fromBoundary);
+    }
+    if (message.ackedBelow !== 0) {
+      writer.uint32(24).uint64(message.ackedBelow);
+    }
+    if (message.mergedAt !== 0) {
+      writer.uint32(32).uint64(message.mergedAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.boundary = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fromBoundary = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ackedBelow = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.mergedAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SessionPart>, I>>(base?: I): SessionPart {
+    return SessionPart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SessionPart>, I>>(object: I): SessionPart {
+    const message = createBaseSessionPart();
+    message.boundary = object.boundary ?? new Uint8Array(0);
+    message.fromBoundary = object.fromBoundary ?? false;
+    message.ackedBelow = object.ackedBelow ?? 0;
+    message.mergedAt = object.mergedAt ?? 0;
     return message;
   },
 };

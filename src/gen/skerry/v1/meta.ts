@@ -132,6 +132,35 @@ export interface Shard {
   endKey: Uint8Array;
   epoch: Epoch | undefined;
   replicas: Replica[];
+  /** Absent: the shard takes part in no merge, and has not for long. */
+  merge: MergeState | undefined;
+}
+
+/** MergeState is a shard's part in merges, as of its log. */
+export interface MergeState {
+  /**
+   * Set while the shard waits to become a part of its neighbour: it serves nothing, and neither its range nor its
+   * membership changes.
+   */
+  into: MergingInto | undefined;
+  /** Shards that became a part of this one, or of what it was split from; the latest last, bounded. */
+  merged: MergedShard[];
+}
+
+/** MergingInto names the neighbour and the entry with which the shard stopped to serve. */
+export interface MergingInto {
+  shardId: number;
+  /** The merge takes effect only while the neighbour has this epoch. */
+  epoch: Epoch | undefined;
+  index: number;
+  term: number;
+}
+
+/** MergedShard is a shard that is gone for good. */
+export interface MergedShard {
+  shardId: number;
+  /** Version that the merge gave to the shard which took it in. */
+  version: number;
 }
 
 /** ShardRoute is what a router needs: the shard and who leads it. leader_replica_id 0: not known. */
@@ -332,6 +361,7 @@ function createBaseShard(): Shard {
     endKey: new Uint8Array(0),
     epoch: undefined,
     replicas: [],
+    merge: undefined,
   };
 }
 
@@ -357,6 +387,9 @@ export const Shard: MessageFns<Shard> = {
     }
     for (const v of message.replicas) {
       Replica.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.merge !== undefined) {
+      MergeState.encode(message.merge, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -430,6 +463,14 @@ export const Shard: MessageFns<Shard> = {
             message.replicas.push(Replica.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.merge = MergeState.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -454,6 +495,233 @@ export const Shard: MessageFns<Shard> = {
     message.endKey = object.endKey ?? new Uint8Array(0);
     message.epoch = object.epoch !== undefined && object.epoch !== null ? Epoch.fromPartial(object.epoch) : undefined;
     message.replicas = object.replicas?.map((e) => Replica.fromPartial(e)) || [];
+    message.merge =
+      object.merge !== undefined && object.merge !== null ? MergeState.fromPartial(object.merge) : undefined;
+    return message;
+  },
+};
+
+function createBaseMergeState(): MergeState {
+  return { into: undefined, merged: [] };
+}
+
+export const MergeState: MessageFns<MergeState> = {
+  encode(message: MergeState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.into !== undefined) {
+      MergingInto.encode(message.into, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.merged) {
+      MergedShard.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MergeState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMergeState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.into = MergingInto.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.merged.push(MergedShard.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MergeState>, I>>(base?: I): MergeState {
+    return MergeState.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MergeState>, I>>(object: I): MergeState {
+    const message = createBaseMergeState();
+    message.into = object.into !== undefined && object.into !== null ? MergingInto.fromPartial(object.into) : undefined;
+    message.merged = object.merged?.map((e) => MergedShard.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMergingInto(): MergingInto {
+  return { shardId: 0, epoch: undefined, index: 0, term: 0 };
+}
+
+export const MergingInto: MessageFns<MergingInto> = {
+  encode(message: MergingInto, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.epoch !== undefined) {
+      Epoch.encode(message.epoch, writer.uint32(18).fork()).join();
+    }
+    if (message.index !== 0) {
+      writer.uint32(24).uint64(message.index);
+    }
+    if (message.term !== 0) {
+      writer.uint32(32).uint64(message.term);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MergingInto {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMergingInto();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.epoch = Epoch.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MergingInto>, I>>(base?: I): MergingInto {
+    return MergingInto.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MergingInto>, I>>(object: I): MergingInto {
+    const message = createBaseMergingInto();
+    message.shardId = object.shardId ?? 0;
+    message.epoch = object.epoch !== undefined && object.epoch !== null ? Epoch.fromPartial(object.epoch) : undefined;
+    message.index = object.index ?? 0;
+    message.term = object.term ?? 0;
+    return message;
+  },
+};
+
+function createBaseMergedShard(): MergedShard {
+  return { shardId: 0, version: 0 };
+}
+
+export const MergedShard: MessageFns<MergedShard> = {
+  encode(message: MergedShard, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.version !== 0) {
+      writer.uint32(16).uint64(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MergedShard {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMergedShard();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MergedShard>, I>>(base?: I): MergedShard {
+    return MergedShard.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MergedShard>, I>>(object: I): MergedShard {
+    const message = createBaseMergedShard();
+    message.shardId = object.shardId ?? 0;
+    message.version = object.version ?? 0;
     return message;
   },
 };

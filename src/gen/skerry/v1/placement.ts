@@ -212,6 +212,16 @@ export interface SplitShard {
   into: SplitInto | undefined;
 }
 
+/**
+ * MergeShard: begin to merge the shard into a neighbour with the same stores, if its epoch is still the one given. The
+ * stores carry it through, or take it back, by themselves.
+ */
+export interface MergeShard {
+  shardId: number;
+  epoch: Epoch | undefined;
+  targetShardId: number;
+}
+
 /** DestroyReplica: this replica is no longer a member of its shard at the epoch given. */
 export interface DestroyReplica {
   shardId: number;
@@ -236,6 +246,7 @@ export interface StoreCommand {
     | { $case: 'splitShard'; value: SplitShard }
     | { $case: 'destroyReplica'; value: DestroyReplica }
     | { $case: 'verifyShard'; value: VerifyShard }
+    | { $case: 'mergeShard'; value: MergeShard }
     | undefined;
 }
 
@@ -310,9 +321,12 @@ export interface ListRoutesResponse {
 export interface GetShardByIdRequest {
   clusterId: number;
   shardId: number;
+  /** Of a range that the shard had, when the asker wants to hear who holds it now if the shard is gone. */
+  keyspaceId: number;
+  startKey: Uint8Array;
 }
 
-/** GetShardByIdResponse describes it. */
+/** GetShardByIdResponse describes it, or, when it is gone and a range was named, the shard that has its start now. */
 export interface GetShardByIdResponse {
   error: Error | undefined;
   route: ShardRoute | undefined;
@@ -2237,6 +2251,85 @@ export const SplitShard: MessageFns<SplitShard> = {
   },
 };
 
+function createBaseMergeShard(): MergeShard {
+  return { shardId: 0, epoch: undefined, targetShardId: 0 };
+}
+
+export const MergeShard: MessageFns<MergeShard> = {
+  encode(message: MergeShard, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.epoch !== undefined) {
+      Epoch.encode(message.epoch, writer.uint32(18).fork()).join();
+    }
+    if (message.targetShardId !== 0) {
+      writer.uint32(24).uint64(message.targetShardId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MergeShard {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMergeShard();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.epoch = Epoch.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.targetShardId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MergeShard>, I>>(base?: I): MergeShard {
+    return MergeShard.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MergeShard>, I>>(object: I): MergeShard {
+    const message = createBaseMergeShard();
+    message.shardId = object.shardId ?? 0;
+    message.epoch = object.epoch !== undefined && object.epoch !== null ? Epoch.fromPartial(object.epoch) : undefined;
+    message.targetShardId = object.targetShardId ?? 0;
+    return message;
+  },
+};
+
 function createBaseDestroyReplica(): DestroyReplica {
   return { shardId: 0, replicaId: 0, epoch: undefined };
 }
@@ -2423,6 +2516,9 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case 'verifyShard':
         VerifyShard.encode(message.command.value, writer.uint32(58).fork()).join();
         break;
+      case 'mergeShard':
+        MergeShard.encode(message.command.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2496,6 +2592,14 @@ export const StoreCommand: MessageFns<StoreCommand> = {
             message.command = { $case: 'verifyShard', value: VerifyShard.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.command = { $case: 'mergeShard', value: MergeShard.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2548,6 +2652,12 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case 'verifyShard': {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: 'verifyShard', value: VerifyShard.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case 'mergeShard': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'mergeShard', value: MergeShard.fromPartial(object.command.value) };
         }
         break;
       }
@@ -3282,7 +3392,7 @@ export const ListRoutesResponse: MessageFns<ListRoutesResponse> = {
 };
 
 function createBaseGetShardByIdRequest(): GetShardByIdRequest {
-  return { clusterId: 0, shardId: 0 };
+  return { clusterId: 0, shardId: 0, keyspaceId: 0, startKey: new Uint8Array(0) };
 }
 
 export const GetShardByIdRequest: MessageFns<GetShardByIdRequest> = {
@@ -3292,6 +3402,12 @@ export const GetShardByIdRequest: MessageFns<GetShardByIdRequest> = {
     }
     if (message.shardId !== 0) {
       writer.uint32(16).uint64(message.shardId);
+    }
+    if (message.keyspaceId !== 0) {
+      writer.uint32(24).uint32(message.keyspaceId);
+    }
+    if (message.startKey.length !== 0) {
+      writer.uint32(34).bytes(message.startKey);
     }
     return writer;
   },
@@ -3325,6 +3441,22 @@ export const GetShardByIdRequest: MessageFns<GetShardByIdRequest> = {
             message.shardId = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.keyspaceId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.startKey = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3344,6 +3476,8 @@ export const GetShardByIdRequest: MessageFns<GetShardByIdRequest> = {
     const message = createBaseGetShardByIdRequest();
     message.clusterId = object.clusterId ?? 0;
     message.shardId = object.shardId ?? 0;
+    message.keyspaceId = object.keyspaceId ?? 0;
+    message.startKey = object.startKey ?? new Uint8Array(0);
     return message;
   },
 };
