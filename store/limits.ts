@@ -56,15 +56,11 @@ export const scanVisitedRowsMax = 20_000;
 
 /** Bytes of one snapshot chunk. Small enough to interleave with other work, large enough to be worth a frame. */
 export const snapshotChunkBytesMax = 256 * 1024;
-/** Bytes of one row of a snapshot. The largest value with its key fits; a longer one is damage. */
-export const snapshotRowBytesMax = 16 * 1024 * 1024;
-/** Bytes of one engine batch while a snapshot is installed. */
-export const snapshotBatchBytesMax = 1024 * 1024;
-/** Such batches on their way to the engine; the next one is filled meanwhile. */
-export const snapshotBatchesInFlightMax = 2;
-/** Rows of one page while a snapshot is read: some milliseconds of the event loop. */
+/** Bytes of chunks on their way into the engine while a snapshot is installed: requests of other shards wait behind half of them. */
+export const snapshotLoadBytesMax = 2 * 1024 * 1024;
+/** Rows of one page while a snapshot is read: some milliseconds of the storage thread. */
 export const snapshotPageRowsMax = 4_096;
-/** Bytes of one such page (the last row may pass it). Two of them are in memory: one is cut while the next is read. */
+/** Bytes of one such page (the last row may pass it). Two of them are in memory: one is sent while the next is read. */
 export const snapshotPageBytesMax = 1024 * 1024;
 /** How long an accepted snapshot offer keeps its range for itself before the snapshot is there, milliseconds. */
 export const snapshotClaimMs = 30_000;
@@ -117,19 +113,6 @@ export const checksumPageRowsMax = 1_024;
 export const checksumPageBytesMax = 256 * 1024;
 /** Checksums that wait for a line to placement; past it the oldest is dropped, and its check ends without it. */
 export const checksumReportsMax = 256;
-/**
- * Entries after a merge in which a write may have been sent before its client knew of the merge: more than a shard has on
- * their way. One that comes later fails for its client as undetermined at worst.
- */
-export const sessionPartEntries = 4_096;
-/** Former shards that a shard remembers to have taken in; past it the oldest are forgotten. */
-export const mergedShardsMax = 16;
-/** How often a store looks at the merges under way, milliseconds. */
-export const mergeLookMs = 100;
-/** How long a merge may wait for all replicas of the source to have its last entry before it is taken back, milliseconds. */
-export const mergePatienceMs = 5_000;
-/** How long a source's leader that cannot see the target waits before it hands over to another replica, milliseconds. */
-export const mergeBlindMs = 2_000;
 /** Keys of one page while a split looks for the middle of its shard. */
 export const splitPageRowsMax = 4_096;
 /** Keys kept as samples of the shard; when there are more, every other one is dropped. */
@@ -142,5 +125,5 @@ assert(checksumsInFlightMax <= openViewsMax / 4, 'checksums leave most views to 
 assert(engineBacklogBytesMax <= writeBacklogBytesMax / 2, 'writes are refused well before the engine gives up');
 assert(2 * commandOpsMax <= getManyKeysMax, 'the keys of two of the largest reads fit one call of the engine');
 assert(valueBytesMax + keyBytesMax < replyBytesMax + frameBytesMax, 'one result always fits a reply frame');
-assert(valueBytesMax + 2 * keyBytesMax <= snapshotRowBytesMax, 'the largest row fits a snapshot');
+assert(snapshotChunkBytesMax * 4 <= snapshotLoadBytesMax, 'the engine works on some chunks while others come');
 assert(scanBytesMax < streamReplyBytesMax, 'one scan page does not stop a stream by itself');

@@ -1,5 +1,6 @@
-import type { Engine, EngineView, ScanPage } from '../src/engine/engine.js';
-import { dataRange, encodedKeyOf, replicaKey, sessionRange } from '../src/engine/keys.js';
+import type { Engine, EngineView, LoadTarget, PackedPage } from '../src/engine/engine.js';
+import { replicaKey } from '../src/engine/keys.js';
+import { packedEnd } from '../src/engine/packed_rows.js';
 import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
 import { Shard } from '../src/gen/skerry/v1/meta.js';
 import type { StateSnapshot } from '../src/multiraft/host.js';
@@ -7,7 +8,7 @@ import type { SnapshotMeta } from '../src/raft/message.js';
 import { confStateOf } from './descriptor.js';
 import { snapshotChunkBytesMax, snapshotPageBytesMax, snapshotPageRowsMax } from './limits.js';
 import { decodeReplicaRecord } from './records.js';
-import { RowKind, SnapshotChunker, snapshotFormatVersion } from './snapshot_format.js';
+import { snapshotFormatVersion, snapshotTargets } from './snapshot_format.js';
 
 /**
  * A shard as of one applied index, read from a consistent view of the engine: the view holds the
@@ -29,44 +30,38 @@ export async function openShardSnapshot(engine: Engine, shardId: number): Promis
   }
 }
 
-interface Stage {
-  readonly kind: RowKind;
-  readonly end: Buffer;
-  /** Where the next page begins. */
-  next: Buffer;
-}
-
 /** Reads one page ahead of what it hands out, so that the engine's thread and the network work at the same time. */
 class ShardSnapshot implements StateSnapshot {
   readonly meta: SnapshotMeta;
   readonly descriptor: Buffer;
   readonly formatVersion = snapshotFormatVersion;
   private readonly view: EngineView;
-  private readonly stages: Stage[];
-  private readonly chunker = new SnapshotChunker(snapshotChunkBytesMax);
-  private ahead: Promise<ScanPage> | null = null;
+  /** What is left to read, the present range first. */
+  private readonly ranges: readonly LoadTarget[];
+  private range = 0;
+  private chunks: readonly Buffer[] = [];
+  private chunk = 0;
+  private rows = 0;
+  private ahead: Promise<PackedPage> | null;
   private ended = false;
 
   constructor(view: EngineView, meta: SnapshotMeta, shard: Shard) {
     this.view = view;
     this.meta = meta;
     this.descriptor = Buffer.from(Shard.encode(shard).finish());
-    const sessions = sessionRange(shard.shardId);
-    const data = dataRange(shard.keyspaceId, shard.startKey, shard.endKey);
-    this.stages = [
-      { kind: RowKind.session, next: sessions.start, end: sessions.end },
-      { kind: RowKind.data, next: data.start, end: data.end },
-    ];
+    this.ranges = snapshotTargets(shard);
+    this.ahead = this.readPage(null);
   }
 
   async next(): Promise<Buffer | null> {
     for (;;) {
-      const full = this.chunker.takeFull();
-      if (full !== null) return full;
-      const stage = this.stages[0];
-      if (stage !== undefined) await this.takePage(stage);
-      else if (this.ended) return this.chunker.takeRest();
-      else this.end();
+      const chunk = this.chunks[this.chunk];
+      if (chunk !== undefined) {
+        this.chunk++;
+        return chunk;
+      }
+      if (this.ahead === null) return this.end();
+      await this.takePage(this.ahead);
     }
   }
 
@@ -74,34 +69,36 @@ class ShardSnapshot implements StateSnapshot {
     return this.view.close();
   }
 
-  private async takePage(stage: Stage): Promise<void> {
-    const page = await (this.ahead ?? this.readPage(stage));
-    const last = page.rows.at(-1);
-    if (!page.more || last === undefined) this.stages.shift();
-    else stage.next = Buffer.concat([last.key, Buffer.from([0])]);
-    const [following] = this.stages;
-    this.ahead = following === undefined ? null : this.readPage(following);
-    // Whoever takes the page hears of its failure; nobody does when the snapshot is closed before.
-    this.ahead?.catch(() => undefined);
-    for (const { key, value } of page.rows) {
-      // A session's key keeps its last eight bytes, the session id.
-      this.chunker.add(stage.kind, stage.kind === RowKind.session ? key.subarray(9) : encodedKeyOf(key), value);
-    }
+  private async takePage(ahead: Promise<PackedPage>): Promise<void> {
+    const { chunks, rows, next } = await ahead;
+    this.chunks = chunks;
+    this.chunk = 0;
+    this.rows += rows;
+    if (next === null) this.range++;
+    this.ahead = this.readPage(next);
   }
 
-  private readPage({ next, end }: Stage): Promise<ScanPage> {
-    return this.view.scan({
-      start: next,
-      end,
+  /** The page of the present range from there on, or from its beginning; null: there is no range left. */
+  private readPage(from: Buffer | null): Promise<PackedPage> | null {
+    const range = this.ranges[this.range];
+    if (range === undefined) return null;
+    const page = this.view.pack({
+      start: from ?? range.start,
+      end: range.end,
+      tag: range.tag,
+      skip: range.prefix.length,
       limit: snapshotPageRowsMax,
       maxBytes: snapshotPageBytesMax,
-      reverse: false,
-      keysOnly: false,
+      chunkBytes: snapshotChunkBytesMax,
     });
+    // Whoever takes the page hears of its failure; nobody does when the snapshot is closed before.
+    page.catch(() => undefined);
+    return page;
   }
 
-  private end(): void {
-    this.chunker.end();
+  private end(): Buffer | null {
+    if (this.ended) return null;
     this.ended = true;
+    return packedEnd(this.rows);
   }
 }

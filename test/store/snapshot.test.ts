@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { must } from '../../src/base/assert.js';
 import type { Engine, EngineBatch } from '../../src/engine/engine.js';
@@ -8,9 +7,10 @@ import { ReplicaState } from '../../src/gen/skerry/v1/kv.js';
 import type { StagedSnapshot, StateSnapshot } from '../../src/multiraft/host.js';
 import { confStateOf } from '../../store/descriptor.js';
 import { snapshotChunkBytesMax } from '../../store/limits.js';
-import { RowKind, SnapshotChunker, SnapshotFormatError, SnapshotRowReader } from '../../store/snapshot_format.js';
+import { RowTag, SnapshotFormatError } from '../../store/snapshot_format.js';
 import { installShardSnapshot } from '../../store/snapshot_install.js';
 import { MachineDriver, recordOf, sessionsOf, set, testShard, write } from './machine_driver.js';
+import { packedSnapshot } from './packed_snapshot.js';
 
 async function chunksOf(snapshot: StateSnapshot): Promise<Buffer[]> {
   const chunks: Buffer[] = [];
@@ -159,7 +159,7 @@ t.test('a crash at any step of an installation leaves the old state or is finish
         t.equal(record.stagedFile, 'snapshot-1', what);
         const { replicaId, appliedIndex, appliedTerm, stagedFile } = record;
         const shard = must(record.shard, 'a descriptor');
-        const again = { replicaId, shard, appliedIndex, appliedTerm, stagedFile, previous: null, taken: [] };
+        const again = { replicaId, shard, appliedIndex, appliedTerm, stagedFile, previous: null };
         await installShardSnapshot(engine, again, staged(chunks).read());
         t.same([...(await allRows(engine))], fresh, what);
       } else if (record.appliedIndex === 7) {
@@ -184,52 +184,7 @@ t.test('a snapshot that ends early, goes on after its end, or holds foreign rows
   const install = (bytes: Buffer): Promise<MachineDriver> => installed(snapshot, [bytes]);
   await t.rejects(install(whole.subarray(0, whole.length - 1)), SnapshotFormatError);
   await t.rejects(install(Buffer.concat([whole, whole])), SnapshotFormatError);
-  const foreign = new SnapshotChunker(1 << 20);
-  foreign.add(RowKind.data, Buffer.from('z'), Buffer.from('1'));
-  foreign.end();
-  await t.rejects(install(must(foreign.takeRest(), 'bytes')), /outside of shard 1/);
-});
-
-t.test('rows come out as they went in, whatever the cuts', async () => {
-  const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array));
-  fc.assert(
-    fc.property(
-      fc.array(fc.tuple(bytes, bytes), { maxLength: 20 }),
-      fc.integer({ min: 1, max: 64 }),
-      (rows, chunkBytes) => {
-        const chunker = new SnapshotChunker(chunkBytes);
-        const chunks: Buffer[] = [];
-        const take = (chunk: Buffer | null): boolean => chunk !== null && chunks.push(chunk) > 0;
-        for (const [key, value] of rows) {
-          chunker.add(RowKind.data, key, value);
-          while (take(chunker.takeFull()));
-        }
-        chunker.end();
-        while (take(chunker.takeRest()));
-        const reader = new SnapshotRowReader();
-        const read = chunks.flatMap((chunk) => [...reader.push(chunk)]);
-        reader.finish();
-        if (read.length !== rows.length) throw new Error('rows are missing');
-        read.forEach((row, at) => {
-          const [key, value] = must(rows[at], 'the row');
-          if (!row.key.equals(key) || !row.value.equals(value)) throw new Error(`row ${at}`);
-        });
-      },
-    ),
-  );
-});
-
-t.test('a reader of arbitrary bytes yields rows or refuses them, and never crashes', async () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 60 }), (array) => {
-      const reader = new SnapshotRowReader();
-      try {
-        for (const row of reader.push(Buffer.from(array)))
-          if (row.key.length > array.length) throw new Error('too long');
-        reader.finish();
-      } catch (error) {
-        if (!(error instanceof SnapshotFormatError)) throw error;
-      }
-    }),
-  );
+  await t.rejects(install(packedSnapshot(RowTag.data, [['z', '1']])), /shard 1: .*outside of its range/);
+  await t.rejects(install(packedSnapshot(RowTag.session, [['z', '1']])), /outside of its range/);
+  await t.rejects(install(packedSnapshot(7, [['a', '1']])), /unknown kind/);
 });

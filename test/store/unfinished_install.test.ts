@@ -6,8 +6,9 @@ import { Shard } from '../../src/gen/skerry/v1/meta.js';
 import { StagedFileWriter } from '../../src/multiraft/staging.js';
 import { confStateOf } from '../../store/descriptor.js';
 import { encodeReplicaRecord } from '../../store/records.js';
-import { RowKind, SnapshotChunker } from '../../store/snapshot_format.js';
+import { RowTag } from '../../store/snapshot_format.js';
 import { set } from './machine_driver.js';
+import { packedSnapshot } from './packed_snapshot.js';
 import { PlannerDriver } from './planner_driver.js';
 import { StoreWorld } from './store_world.js';
 
@@ -19,10 +20,7 @@ type Harm = (bytes: Buffer) => void;
 /** The chunks of a snapshot of shard 1 with one row; or bytes that are none. */
 function chunks(good: boolean): Buffer[] {
   if (!good) return [Buffer.alloc(64, 0xff)];
-  const chunker = new SnapshotChunker(1024);
-  chunker.add(RowKind.data, Buffer.from('a'), Buffer.from('as of the snapshot'));
-  chunker.end();
-  return [must(chunker.takeRest(), 'a chunk')];
+  return [packedSnapshot(RowTag.data, [['a', 'as of the snapshot']])];
 }
 
 /**
