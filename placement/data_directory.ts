@@ -8,8 +8,16 @@ export class DataDirectoryError extends Error {
   override readonly name = 'DataDirectoryError';
 }
 
-const identitySchema = z.object({ kind: z.literal('placement'), format: z.literal(1), memberId: z.int() });
-type Identity = z.output<typeof identitySchema>;
+const identitySchema = z.object({
+  kind: z.literal('placement'),
+  format: z.literal(1),
+  memberId: z.int(),
+  /** What the members call their group among themselves; absent in directories of earlier versions. */
+  transportId: z.int().optional(),
+  /** Of a member that joined a cluster, and did not begin it. */
+  joinedClusterId: z.int().optional(),
+});
+export type Identity = z.output<typeof identitySchema>;
 
 export interface DataDirectory {
   readonly enginePath: string;
@@ -17,11 +25,20 @@ export interface DataDirectory {
   readonly stagingPath: string;
 }
 
+/** The identity that a directory has; null: it is empty, or not there. Throws DataDirectoryError. */
+export async function identityOf(path: string): Promise<Identity | null> {
+  return readIdentity(join(path, 'identity.json'));
+}
+
 /**
  * Prepares the directory of a member: makes it, or checks that it is this member's. The engine's own lock, which dies
  * with its process, keeps a second server out of it.
  */
-export async function prepareDataDirectory(path: string, memberId: number): Promise<DataDirectory> {
+export async function prepareDataDirectory(
+  path: string,
+  memberId: number,
+  origin: Pick<Identity, 'transportId' | 'joinedClusterId'> = {},
+): Promise<DataDirectory> {
   await mkdir(path, { recursive: true });
   const identityPath = join(path, 'identity.json');
   const known = await readIdentity(identityPath);
@@ -29,7 +46,7 @@ export async function prepareDataDirectory(path: string, memberId: number): Prom
     if ((await readdir(path)).length > 0) {
       throw new DataDirectoryError(`${path} is not empty and no placement data directory: give an empty directory`);
     }
-    await writeDurably(path, identityPath, { kind: 'placement', format: 1, memberId });
+    await writeDurably(path, identityPath, { kind: 'placement', format: 1, memberId, ...origin });
   } else if (known.memberId !== memberId) {
     const message = `${path} belongs to placement member ${known.memberId}, and this is member ${memberId}`;
     throw new DataDirectoryError(`${message}: give each member a directory of its own`);

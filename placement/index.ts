@@ -46,10 +46,16 @@
  * is PlacementUnavailable, within the caller's deadline. A store's session ends with the leader's address when this
  * member does not lead.
  *
+ * Members come and go (membership.ts): who shall belong to the group is a record in the state, who does is the group's
+ * configuration, and the leader brings the second in line with the first, one server at a time (member_changes.ts). A new
+ * member learns from the others who it is (join_cluster.ts) and gets a snapshot; one that was removed asks the others
+ * and ends (removal_watch.ts). The list goes to stores and clients with what they are sent anyway, numbered, so that a late one
+ * changes nothing.
+ *
  * Adding or removing a replica by hand would be undone by the replica checker, so it also records what the shard
  * should have from now on (ShardTarget); the health summary still measures against the keyspace's replica count.
  *
- * Missing, and known: members cannot be added or removed at run time; no merge, no splits by size or load, no hot-shard
+ * Missing, and known: no merge, no splits by size or load, no hot-shard
  * scheduler; label rules are host (always) and zone (as far as possible) only; `why` is a reason per blocked
  * shard in the cluster's findings, not yet a call of its own; operators are not replicated, so a new leader's checkers
  * remove a learner that its predecessor was about to promote; a shard target is per shard, not per keyspace.

@@ -1,5 +1,6 @@
 import type { Logger } from '../src/base/logger.js';
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
+import type { MemberList } from '../src/gen/skerry/v1/members.js';
 import type { HeldReplica, StoreReport, StoreSessionRequest } from '../src/gen/skerry/v1/placement.js';
 import { ClusterView } from './cluster_view.js';
 import type { StoreTimes } from './cluster_view.js';
@@ -44,6 +45,8 @@ export interface LeaderWorkOptions {
   readonly leaders: LeaderTable;
   readonly proposer: Proposer;
   readonly routeChanged: (shardId: number) => void;
+  /** The placement members, for the stores. */
+  readonly memberList: () => MemberList;
   /** Something that requests wait for may have happened. */
   readonly poke: () => void;
 }
@@ -69,7 +72,7 @@ export class LeaderWork {
     const { runtime, settings, state, leaders, logger, proposer } = options;
     this.options = options;
     this.view = new ClusterView({ state, leaders, times: settings.times, sinceMs: runtime.nowMs() });
-    this.sessions = new StoreSessions(runtime, state);
+    this.sessions = new StoreSessions(runtime, state, options.memberList);
     this.ids = new IdPool((count) => this.refillIds(count));
     this.inbox = new DescriptorInbox(
       (command) => proposer.tryPropose(command),

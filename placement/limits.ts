@@ -126,6 +126,18 @@ export const scrubBytesPerSecondDefault = 32 * 1024 * 1024;
 /** The least that may be configured: slower, and views of the engine stay open for days. */
 export const scrubBytesPerSecondMin = 64 * 1024;
 
+/** Placement members: five, and one more while one is replaced. */
+export const membersMax = 6;
+/** Entries that a learner, or the heir of a leader, may lack: it catches up while the change is on its way. */
+export const memberLagMax = 32;
+/** How often a leader looks whether the group is as wanted, and a member without a leader whether it was removed. */
+export const memberCheckMs = 500;
+export const removalCheckMs = 2_000;
+/** How long a member that joins waits for each of the members that it was told of, how often it asks them, and its pause. */
+export const joinAttemptMs = 2_000;
+export const joinAttemptsMax = 5;
+export const joinPauseMs = 1_000;
+
 /** The metadata table is kept in memory, whole, on every member: what is larger belongs into a keyspace. */
 export const metadataKeyBytesMax = 512;
 export const metadataValueBytesMax: number = 64 * 1024;

@@ -37,7 +37,10 @@ export async function main(argv: readonly string[]): Promise<void> {
   };
   process.on('uncaughtException', fatal);
   process.on('unhandledRejection', (reason) => fatal(reason instanceof Error ? reason : new Error(String(reason))));
-  const server = serverOrExit(config, logger, fatal);
+  const server = serverOrExit(config, logger, fatal, () => {
+    logger.info('this member was removed from the placement group; its directory can be deleted');
+    closeAndExit(server, logger);
+  });
   closeOnSignals(server, logger, flags['exitOnStdinEnd'] === true);
   try {
     await server.start();
@@ -62,9 +65,14 @@ function configOrExit(flags: Readonly<Record<string, unknown>>): PlacementConfig
   }
 }
 
-function serverOrExit(config: PlacementConfig, logger: Logger, fatal: (error: Error) => void): PlacementServer {
+function serverOrExit(
+  config: PlacementConfig,
+  logger: Logger,
+  fatal: (error: Error) => void,
+  removed: () => void,
+): PlacementServer {
   try {
-    return new PlacementServer({ config, logger, fatal });
+    return new PlacementServer({ config, logger, fatal, removed });
   } catch (error) {
     return refuseConfig(error);
   }
@@ -88,23 +96,27 @@ function startFailed(error: unknown, logger: Logger): never {
   process.exit(exitFailed);
 }
 
+function closeAndExit(server: PlacementServer, logger: Logger): void {
+  const timer = setTimeout(() => process.exit(exitFailed), closeMsMax);
+  server.close().then(
+    () => {
+      clearTimeout(timer);
+      process.exit(0);
+    },
+    (error: unknown) => {
+      logger.error({ err: error }, 'could not close in order');
+      process.exit(exitFailed);
+    },
+  );
+}
+
 function closeOnSignals(server: PlacementServer, logger: Logger, onStdinEnd: boolean): void {
   let closing = false;
   const close = (why: string): void => {
     if (closing) process.exit(exitFailed);
     closing = true;
     logger.info({ why }, 'closing');
-    const timer = setTimeout(() => process.exit(exitFailed), closeMsMax);
-    server.close().then(
-      () => {
-        clearTimeout(timer);
-        process.exit(0);
-      },
-      (error: unknown) => {
-        logger.error({ err: error }, 'could not close in order');
-        process.exit(exitFailed);
-      },
-    );
+    closeAndExit(server, logger);
   };
   process.on('SIGTERM', () => close('SIGTERM'));
   process.on('SIGINT', () => close('SIGINT'));

@@ -16,12 +16,25 @@ const marked = { [forwardedKey]: '1' };
 /** This member's lines to the other members, dialled when first needed. */
 export class MemberLines {
   private readonly dial: Dial;
-  private readonly addresses: ReadonlyMap<number, string>;
+  private readonly addresses: Map<number, string>;
   private readonly channels = new Map<number, RpcChannel>();
 
   constructor(members: readonly MemberAddress[], dial: Dial) {
     this.addresses = new Map(members.map((m) => [m.id, m.address]));
     this.dial = dial;
+  }
+
+  /** Where a member is; a changed address drops the line to the old one. */
+  setMember(memberId: number, address: string): void {
+    if (this.addresses.get(memberId) === address) return;
+    this.removeMember(memberId);
+    this.addresses.set(memberId, address);
+  }
+
+  removeMember(memberId: number): void {
+    this.addresses.delete(memberId);
+    this.channels.get(memberId)?.close();
+    this.channels.delete(memberId);
   }
 
   /** Null once the member can be called; else why nothing was sent to it. */

@@ -35,8 +35,12 @@ const count = z.int().min(1);
 const amount = z.int().min(0);
 
 export const placementConfigSchema = z.object({
-  memberId: z.int().min(1).describe('id of this member, one of the members'),
-  members: members.describe('all members of the placement group: id=host:port'),
+  memberId: z.int().min(0).default(0).describe('id of this member, one of the members; 0: given when it joins'),
+  members: members.default([]).describe('the first members of the placement group: id=host:port'),
+  join: z
+    .array(z.string())
+    .default([])
+    .describe('members of a running group to join, host:port; needs an address and an empty directory'),
   address: z.string().default('').describe('host:port to listen at; default: this member’s address'),
   dataDir: z.string().min(1).describe('directory for everything that this member keeps'),
   metricsAddress: z.string().default('127.0.0.1:0').describe('host:port of /metrics; empty: none; port 0: a free one'),
@@ -103,7 +107,9 @@ const groupSizes = [1, 3, 5];
 /** Relations between keys, which the schema cannot say. Empty: none is broken. */
 export function configProblems(config: PlacementConfig): string[] {
   const problems: string[] = [];
-  if (!config.members.some((m) => m.id === config.memberId)) {
+  if (config.join.length > 0) return joinProblems(config);
+  if (config.members.length === 0) problems.push('members: name the first members, or a member to join');
+  else if (!config.members.some((m) => m.id === config.memberId)) {
     const ids = config.members.map((m) => m.id).join(', ');
     problems.push(`member_id: ${config.memberId} is none of the members (${ids})`);
   }
@@ -123,6 +129,18 @@ export function configProblems(config: PlacementConfig): string[] {
       if (address.endsWith(':0')) problems.push(`members: member ${id} needs a fixed port, since others must find it`);
     }
   }
+  return problems;
+}
+
+function joinProblems(config: PlacementConfig): string[] {
+  const problems: string[] = [];
+  for (const address of config.join) {
+    if (!/^.+:[1-9]\d*$/.test(address)) problems.push(`join: "${address}" is not host:port`);
+  }
+  if (!/^.+:[1-9]\d*$/.test(config.address)) {
+    problems.push('address: a member that joins needs the host:port under which it was added');
+  }
+  if (config.members.length > 0) problems.push('members: a member that joins is told of the others');
   return problems;
 }
 

@@ -1,21 +1,25 @@
-import { must } from '../src/base/assert.js';
 import type { Disk } from '../src/base/disk.js';
 import type { Logger } from '../src/base/logger.js';
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
 import type { Engine } from '../src/engine/engine.js';
-import type { Group, MultiRaft } from '../src/multiraft/host.js';
+import type { MemberList } from '../src/gen/skerry/v1/members.js';
+import type { Group, GroupStatus, MultiRaft } from '../src/multiraft/host.js';
 import { createMultiRaft } from '../src/multiraft/multiraft.js';
 import type { MultiRaftOptionsInput } from '../src/multiraft/options.js';
 import type { RaftLog } from '../src/raftlog/raft_log.js';
+import type { ConfState } from '../src/raft/message.js';
 import type { Transport } from '../src/transport/transport.js';
 import { LeaderMirror } from './leader_mirror.js';
 import { LeaderTable } from './leader_table.js';
 import type { LeaderWorkSettings } from './leader_work.js';
 import { LeaderWork } from './leader_work.js';
 import { leadRetryMs } from './limits.js';
+import type { MemberChange } from './member_changes.js';
 import type { MemberAddress, MemberLines } from './member_lines.js';
+import { Membership } from './membership.js';
 import { PlacementStateMachine } from './placement_state_machine.js';
 import { Proposer } from './proposer.js';
+import { RemovalWatch } from './removal_watch.js';
 import { RouteFeed } from './route_feed.js';
 import type { ClusterState, StateChanges } from './state/cluster_state.js';
 import { Waiters } from './waiters.js';
@@ -26,12 +30,24 @@ export const placementGroupId = 1;
 /** Where the log of every first member begins. */
 const bootstrapPosition = { index: 5, term: 5 };
 const clusterIdBits = 52;
+const emptyConfState: ConfState = Object.freeze({
+  voters: [],
+  votersOutgoing: [],
+  learners: [],
+  learnersNext: [],
+  autoLeave: false,
+});
 
 export interface PlacementMemberOptions {
   readonly runtime: Runtime;
   readonly logger: Logger;
   readonly memberId: number;
+  /** The first members, and for one that joined those that it was told of; what the group has recorded counts more. */
   readonly members: readonly MemberAddress[];
+  /** What the members call their group among themselves. */
+  readonly transportId: number;
+  /** The cluster that this member joined, and did not begin; null: it is one of the first members. */
+  readonly joined: { readonly clusterId: number } | null;
   readonly settings: LeaderWorkSettings;
   readonly lines: MemberLines;
   readonly log: RaftLog;
@@ -42,6 +58,8 @@ export interface PlacementMemberOptions {
   readonly raft?: MultiRaftOptionsInput;
   /** Disk or engine failed, or an invariant is broken: the process must end. */
   readonly fatal: (error: Error) => void;
+  /** This member was removed from the group for good: end the process. */
+  readonly removed: () => void;
 }
 
 /**
@@ -59,6 +77,9 @@ export class PlacementMember {
   private readonly machine: PlacementStateMachine;
   private readonly mirror: LeaderMirror;
   private work: LeaderWork | null = null;
+  private membership: Membership | null = null;
+  private removalWatch: RemovalWatch | null = null;
+  private readonly peers = new Map<number, string>();
   private retry: TimerHandle | null = null;
   private closed = false;
   private ownAddress = '';
@@ -69,7 +90,12 @@ export class PlacementMember {
     this.host = host;
     this.group = group;
     this.machine = machine;
-    this.feed = new RouteFeed(runtime, () => machine.state, this.leaders);
+    this.feed = new RouteFeed(
+      runtime,
+      () => machine.state,
+      this.leaders,
+      () => this.memberList(),
+    );
     this.waiters = new Waiters(runtime);
     this.proposer = new Proposer(group, () => this.leaderAddress());
     this.mirror = new LeaderMirror({
@@ -89,10 +115,12 @@ export class PlacementMember {
     const { memberId, members, engine, log, transport, runtime, logger, disk, stagingDirectory } = options;
     const machine = await PlacementStateMachine.load(engine);
     const voters = members.map((m) => m.id).sort((a, b) => a - b);
-    const first = { voters, votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
-    if (machine.applied === null) machine.begin(bootstrapPosition.index, bootstrapPosition.term, first);
-    const applied = must(machine.applied, 'an applied position');
-    for (const member of members) if (member.id !== memberId) transport.setPeer(member.id, member.address);
+    // One that joins has nothing until its first snapshot: to begin by itself would be to vote for a group of its own.
+    if (machine.applied === null && options.joined === null) {
+      const { index, term } = bootstrapPosition;
+      machine.begin(index, term, { ...emptyConfState, voters });
+    }
+    const applied = machine.applied ?? { index: 0, term: 0, confState: emptyConfState };
     const host = createMultiRaft({
       hostId: memberId,
       runtime,
@@ -105,7 +133,8 @@ export class PlacementMember {
       ...(options.raft === undefined ? {} : { options: options.raft }),
       callbacks: {
         unknownGroup: () => null,
-        gone: () => options.fatal(new Error(`placement member ${memberId} was removed from the placement group`)),
+        // Nobody here sends such a notice: see RemovalWatch.
+        gone: () => undefined,
         forwarded: () => Promise.reject(new Error('placement members forward over gRPC')),
         fatal: options.fatal,
       },
@@ -116,15 +145,33 @@ export class PlacementMember {
       stateMachine: machine,
       applied: { index: applied.index, term: applied.term },
       confState: applied.confState,
-      bootstrap: bootstrapPosition,
-      campaign: members.length === 1,
+      ...(options.joined === null ? { bootstrap: bootstrapPosition } : {}),
+      campaign: applied.confState.voters.length === 1 && applied.confState.voters[0] === memberId,
     });
-    return new PlacementMember(options, host, group, machine);
+    const member = new PlacementMember(options, host, group, machine);
+    member.followMembers();
+    return member;
   }
 
   async start(): Promise<void> {
     await this.host.start();
+    const { runtime, lines, memberId, joined, removed } = this.options;
+    this.removalWatch = new RemovalWatch({
+      runtime,
+      lines,
+      ownId: memberId,
+      clusterId: () => (this.state.clusterId === 0 ? (joined?.clusterId ?? 0) : this.state.clusterId),
+      members: () => this.members(),
+      isDoubtful: () => this.leaderId() === 0 || !this.isInGroup(),
+      removed,
+    });
     this.roleChanged();
+  }
+
+  private isInGroup(): boolean {
+    const { voters, learners } = this.group.status().confState;
+    const { memberId } = this.options;
+    return voters.includes(memberId) || learners.includes(memberId);
   }
 
   get state(): ClusterState {
@@ -161,10 +208,60 @@ export class PlacementMember {
   }
 
   members(): readonly MemberAddress[] {
-    const { memberId, members } = this.options;
+    const { members, metaRecord } = this.state;
+    const recorded = members.all().map((m) => ({ id: m.memberId, address: m.address }));
+    // The first members are recorded one after the other.
+    const others = this.options.members.filter((m) => m.id >= metaRecord.nextMemberId);
+    return this.withOwnAddress([...recorded, ...others]);
+  }
+
+  /** The members as others are told of them. */
+  memberList(): MemberList {
+    const { membersVersion, nextMemberId } = this.state.metaRecord;
+    return {
+      members: this.members().map(({ id, address }) => ({ memberId: id, address })),
+      version: membersVersion,
+      nextMemberId,
+      transportId: this.options.transportId,
+    };
+  }
+
+  /** The group's Raft status. */
+  groupStatus(): GroupStatus {
+    return this.group.status();
+  }
+
+  /** What the leader is about to change in the group, or waits for; null: nothing, or this member does not lead. */
+  get memberChange(): MemberChange | null {
+    return this.membership?.change ?? null;
+  }
+
+  private withOwnAddress(members: readonly MemberAddress[]): readonly MemberAddress[] {
+    const { memberId } = this.options;
     return members.map((m) =>
       m.id === memberId && this.ownAddress !== '' ? { id: m.id, address: this.ownAddress } : m,
     );
+  }
+
+  /** Members were recorded, moved or forgotten: transport and lines follow. */
+  private followMembers(): void {
+    const { transport, lines, memberId } = this.options;
+    const wanted = new Map(this.members().map((m) => [m.id, m.address]));
+    wanted.delete(memberId);
+    for (const [id, address] of wanted) {
+      if (this.peers.get(id) === address) continue;
+      this.peers.set(id, address);
+      transport.setPeer(id, address);
+      lines.setMember(id, address);
+    }
+    for (const id of [...this.peers.keys()]) {
+      if (wanted.has(id)) continue;
+      this.peers.delete(id);
+      transport.removePeer(id);
+      lines.removeMember(id);
+    }
+    this.feed.membersChanged();
+    this.work?.sessions.membersChanged();
   }
 
   /** Where this member really listens, when the configuration left the port open. */
@@ -186,6 +283,7 @@ export class PlacementMember {
   async close(): Promise<void> {
     this.closed = true;
     this.retry?.cancel();
+    this.removalWatch?.close();
     this.mirror.follow(0);
     this.stopLeading();
     this.feed.endAll();
@@ -196,6 +294,7 @@ export class PlacementMember {
   private stateChanged(changes: StateChanges | null): void {
     if (changes === null) {
       // A snapshot replaced everything: watchers begin anew.
+      this.followMembers();
       this.feed.endAll();
       this.waiters.poke();
       return;
@@ -203,6 +302,7 @@ export class PlacementMember {
     for (const storeId of changes.stores) this.feed.storeChanged(storeId);
     for (const shardId of changes.shards) this.feed.routeChanged(shardId);
     for (const keyspaceId of changes.keyspaces) this.showNewShards(keyspaceId);
+    if (changes.members.size > 0) this.followMembers();
     this.work?.stateChanged(changes);
     this.waiters.poke();
   }
@@ -256,11 +356,28 @@ export class PlacementMember {
       proposer: this.proposer,
       routeChanged: (shardId) => this.routeChanged(shardId),
       poke: () => this.waiters.poke(),
+      memberList: () => this.memberList(),
     });
+    this.membership = this.careForMembers();
     this.waiters.poke();
     // Counted before any request can begin a keyspace of this leader's own.
     const unfinished = [...this.state.keyspaces()].filter((k) => k.phase === 'planning').map((k) => k.keyspaceId);
     this.tidyUpUntilDone(this.work, unfinished);
+  }
+
+  private careForMembers(): Membership {
+    const { runtime, logger, members, memberId, transport } = this.options;
+    return new Membership({
+      isConnected: (id) => transport.isConnected(id),
+      runtime,
+      logger,
+      group: this.group,
+      proposer: this.proposer,
+      state: () => this.state,
+      configured: () => this.withOwnAddress(members),
+      ownId: memberId,
+      poke: () => this.waiters.poke(),
+    });
   }
 
   private tidyUpUntilDone(work: LeaderWork, unfinished: readonly number[]): void {
@@ -284,6 +401,7 @@ export class PlacementMember {
       await this.proposer.propose({ kind: 'bootstrap', clusterId });
       this.options.logger.info({ clusterId: this.state.clusterId }, 'cluster bootstrapped');
     }
+    if (this.work === work) this.membership?.look();
     for (const keyspaceId of unfinished) {
       if (this.work !== work || this.state.keyspace(keyspaceId)?.phase !== 'planning') continue;
       await this.proposer.propose({ kind: 'abandonKeyspace', keyspaceId });
@@ -294,6 +412,8 @@ export class PlacementMember {
     const work = this.work;
     if (work === null) return;
     this.work = null;
+    this.membership?.close();
+    this.membership = null;
     this.options.logger.info({ term: this.group.term() }, 'no longer leading the placement group');
     work.close(this.leaderAddress());
     this.feed.endMirrors();

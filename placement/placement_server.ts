@@ -7,16 +7,20 @@ import type { Runtime } from '../src/base/runtime.js';
 import type { Engine } from '../src/engine/engine.js';
 import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
 import { AdminService } from '../src/gen/skerry/v1/admin.js';
+import { MembersService } from '../src/gen/skerry/v1/members.js';
 import { MetadataService } from '../src/gen/skerry/v1/metadata.js';
 import { PlacementService } from '../src/gen/skerry/v1/placement.js';
 import { NodeDisk } from '../src/raftlog/node_disk.js';
 import { openRaftLog } from '../src/raftlog/segmented_log.js';
+import type { Dial } from '../src/rpc/channel.js';
 import { dialGrpc } from '../src/rpc/grpc_channel.js';
 import type { GrpcServer } from '../src/transport/grpc_server.js';
 import { startGrpcServer } from '../src/transport/grpc_server.js';
 import { GrpcTransport, raftTransportServiceName } from '../src/transport/grpc_transport.js';
 import { BalanceWindows } from './balance_windows.js';
-import { prepareDataDirectory } from './data_directory.js';
+import type { DataDirectory, Identity } from './data_directory.js';
+import { DataDirectoryError, identityOf, prepareDataDirectory } from './data_directory.js';
+import { findCluster } from './join_cluster.js';
 import type { LeaderWorkSettings } from './leader_work.js';
 import { engineCacheBytes, engineWriteBufferBytes } from './limits.js';
 import type { MemberAddress } from './member_lines.js';
@@ -28,6 +32,7 @@ import { configProblems } from './placement_config.js';
 import { PlacementMember } from './placement_member.js';
 import { ScrubSchedule } from './scrub/scrub_schedule.js';
 import { adminService } from './services/admin_service.js';
+import { membersService } from './services/members_service.js';
 import { metadataService } from './services/metadata_service.js';
 import { placementService } from './services/placement_service.js';
 
@@ -36,9 +41,17 @@ export interface PlacementServerOptions {
   readonly logger: Logger;
   /** Disk or engine failed, or an invariant is broken: end the process. */
   readonly fatal: (error: Error) => void;
+  /** This member was removed from the placement group: end the process. */
+  readonly removed: () => void;
 }
 
-const serviceNames = ['skerry.v1.Placement', 'skerry.v1.Admin', 'skerry.v1.Metadata', raftTransportServiceName];
+const serviceNames = [
+  'skerry.v1.Placement',
+  'skerry.v1.Admin',
+  'skerry.v1.Members',
+  'skerry.v1.Metadata',
+  raftTransportServiceName,
+];
 
 /** A placement member as a process: data directory, engine, log, transport, gRPC and metrics around a PlacementMember. */
 export class PlacementServer {
@@ -48,7 +61,9 @@ export class PlacementServer {
   private grpc: GrpcServer | null = null;
   private metrics: MetricsServer | null = null;
   private readonly runtime = nodeRuntime();
+  private readonly dial: Dial;
   private readonly lines: MemberLines;
+  private identity: Identity | null = null;
   private boundAddress = '';
 
   /** Throws ConfigError. */
@@ -56,11 +71,12 @@ export class PlacementServer {
     const problems = configProblems(options.config);
     if (problems.length > 0) throw new ConfigError(problems);
     this.options = options;
-    this.lines = new MemberLines(options.config.members, dialGrpc(this.runtime));
+    this.dial = dialGrpc(this.runtime);
+    this.lines = new MemberLines(options.config.members, this.dial);
   }
 
   get memberId(): number {
-    return this.options.config.memberId;
+    return this.identity?.memberId ?? this.options.config.memberId;
   }
 
   /** host:port that others reach this member at. */
@@ -88,9 +104,10 @@ export class PlacementServer {
    */
   async start(): Promise<void> {
     const { config, logger, fatal } = this.options;
-    const { memberId, members } = config;
     const { runtime } = this;
-    const directory = await prepareDataDirectory(config.dataDir, memberId);
+    const { directory, identity, members } = await this.findPlace(config);
+    const { memberId } = identity;
+    const transportId = identity.transportId ?? transportClusterId(members);
     this.engine = await openRocksdbEngine({
       path: directory.enginePath,
       cacheBytes: engineCacheBytes,
@@ -101,7 +118,7 @@ export class PlacementServer {
     const log = await openRaftLog({ disk, directory: directory.logPath, runtime, logger, onFatal: fatal });
     const transport = new GrpcTransport({
       hostId: memberId,
-      clusterId: transportClusterId(members),
+      clusterId: transportId,
       // Grows from one start to the next, which is all that it is for.
       incarnation: runtime.wallMs(),
       runtime,
@@ -112,6 +129,8 @@ export class PlacementServer {
       logger,
       memberId,
       members,
+      transportId,
+      joined: identity.joinedClusterId === undefined ? null : { clusterId: identity.joinedClusterId },
       settings: settingsOf(config, runtime),
       lines: this.lines,
       log,
@@ -121,6 +140,7 @@ export class PlacementServer {
       stagingDirectory: directory.stagingPath,
       raft: { tickMs: config.raft.tickMs, electionTicks: config.raft.electionTicks },
       fatal,
+      removed: this.options.removed,
     });
     this.member = member;
     this.grpc = await startGrpcServer({
@@ -128,6 +148,7 @@ export class PlacementServer {
       services: [
         { definition: PlacementService, implementation: placementService(member) },
         { definition: AdminService, implementation: adminService(member) },
+        { definition: MembersService, implementation: membersService(member) },
         { definition: MetadataService, implementation: metadataService(member) },
         transport.service,
       ],
@@ -140,7 +161,42 @@ export class PlacementServer {
       this.metrics = await startMetricsServer(config.metricsAddress, placementRegistry(member));
     }
     await member.start();
-    if (members.length === 1) await this.untilBootstrapped(member);
+    const { voters } = member.groupStatus().confState;
+    if (voters.length === 1 && voters[0] === memberId) await this.untilBootstrapped(member);
+  }
+
+  /** The directory, who this member is, and which others it knows of. A directory that says who it is counts most. */
+  private async findPlace(
+    config: PlacementConfig,
+  ): Promise<{ directory: DataDirectory; identity: Identity; members: readonly MemberAddress[] }> {
+    const found = await identityOf(config.dataDir);
+    const place = config.join.length === 0 ? firstMember(config) : await this.joiningMember(config, found);
+    const { memberId, origin, members } = place;
+    const directory = await prepareDataDirectory(config.dataDir, memberId, origin);
+    const identity = found ?? { kind: 'placement', format: 1, memberId, ...origin };
+    this.identity = identity;
+    return { directory, identity, members };
+  }
+
+  private async joiningMember(config: PlacementConfig, found: Identity | null): Promise<Place> {
+    const cluster = await findCluster(this.dial, config.join, config.address, this.runtime);
+    if (cluster === null) {
+      // One that has joined already is known to the others, and finds them by what it has recorded.
+      if (found !== null) return { memberId: found.memberId, origin: {}, members: [] };
+      throw new DataDirectoryError(`no placement member with a cluster answers at ${config.join.join(', ')}`);
+    }
+    const { clusterId, transportId, members } = cluster;
+    const another = found !== null && found.transportId !== undefined && found.transportId !== transportId;
+    if (another || (found?.joinedClusterId !== undefined && found.joinedClusterId !== clusterId)) {
+      const message = `${config.dataDir} belongs to another cluster than ${clusterId}, to which ${config.join.join(', ')} belong`;
+      throw new DataDirectoryError(`${message}: give an empty directory`);
+    }
+    const memberId = found?.memberId ?? cluster.memberId;
+    if (memberId === 0) {
+      const cure = `run: skerry placement member add ${config.address}`;
+      throw new DataDirectoryError(`no placement member was added at ${config.address} yet; ${cure}`);
+    }
+    return { memberId, origin: { transportId, joinedClusterId: clusterId }, members };
   }
 
   /** Idempotent. */
@@ -183,7 +239,19 @@ function settingsOf(config: PlacementConfig, runtime: Runtime): LeaderWorkSettin
   };
 }
 
+interface Place {
+  readonly memberId: number;
+  /** For the identity of a new directory. */
+  readonly origin: Pick<Identity, 'transportId' | 'joinedClusterId'>;
+  readonly members: readonly MemberAddress[];
+}
+
+function firstMember({ memberId, members }: PlacementConfig): Place {
+  return { memberId, origin: { transportId: transportClusterId(members) }, members };
+}
+
 function ownAddress(config: PlacementConfig): string {
+  if (config.join.length > 0) return config.address;
   return must(
     config.members.find((m) => m.id === config.memberId),
     'this member',
@@ -197,8 +265,8 @@ function advertised(config: PlacementConfig, port: number): string {
 }
 
 /**
- * Members must refuse strangers before the cluster has an id, so the transport's is made of the member list, which
- * is the same on all of them: 52 bits of its hash.
+ * Members must refuse strangers before the cluster has an id, so the transport's is made of the list of the first
+ * members, which is the same on all of them: 52 bits of its hash. It stays when members come and go; those are told of it.
  */
 export function transportClusterId(members: readonly MemberAddress[]): number {
   const list = [...members].sort((a, b) => a.id - b.id).map((m) => `${m.id}=${m.address}`);

@@ -1,4 +1,5 @@
 import type { Runtime } from '../src/base/runtime.js';
+import type { MemberList } from '../src/gen/skerry/v1/members.js';
 import type { WatchRoutesResponse } from '../src/gen/skerry/v1/placement.js';
 import type { LeaderTable } from './leader_table.js';
 import { routesPerFrameMax, watcherBacklogMax, watchersMax } from './limits.js';
@@ -27,6 +28,8 @@ interface WatcherState {
   listing: IterableIterator<number> | null;
   readonly dirtyShards: Set<number>;
   readonly dirtyStores: Set<number>;
+  /** It has not been told of the present placement members. */
+  membersDue: boolean;
   blocked: boolean;
   closed: boolean;
 }
@@ -41,11 +44,13 @@ export class RouteFeed {
   private readonly runtime: Runtime;
   private readonly state: () => ClusterState;
   private readonly leaders: LeaderTable;
+  private readonly memberList: () => MemberList;
 
-  constructor(runtime: Runtime, state: () => ClusterState, leaders: LeaderTable) {
+  constructor(runtime: Runtime, state: () => ClusterState, leaders: LeaderTable, memberList: () => MemberList) {
     this.runtime = runtime;
     this.state = state;
     this.leaders = leaders;
+    this.memberList = memberList;
   }
 
   get size(): number {
@@ -66,6 +71,7 @@ export class RouteFeed {
       listing: ids.values(),
       dirtyShards: new Set(),
       dirtyStores: new Set([...state.stores()].map((s) => s.storeId)),
+      membersDue: true,
       blocked: false,
       closed: false,
     };
@@ -87,6 +93,11 @@ export class RouteFeed {
 
   storeChanged(storeId: number): void {
     for (const watcher of this.watchers) watcher.dirtyStores.add(storeId);
+    this.flushSoon();
+  }
+
+  membersChanged(): void {
+    for (const watcher of this.watchers) watcher.membersDue = true;
     this.flushSoon();
   }
 
@@ -139,7 +150,7 @@ export class RouteFeed {
   }
 
   private changes(watcher: WatcherState): WatchRoutesResponse | null {
-    if (watcher.dirtyShards.size === 0 && watcher.dirtyStores.size === 0) return null;
+    if (watcher.dirtyShards.size === 0 && watcher.dirtyStores.size === 0 && !watcher.membersDue) return null;
     const ids: number[] = [];
     for (const shardId of watcher.dirtyShards) {
       if (ids.length === routesPerFrameMax) break;
@@ -148,12 +159,15 @@ export class RouteFeed {
     for (const shardId of ids) watcher.dirtyShards.delete(shardId);
     const frame = this.frame(watcher, ids, false);
     // Nothing of it may concern this watcher's keyspace.
-    return frame.routes.length === 0 && frame.stores.length === 0 ? this.changes(watcher) : frame;
+    const isEmpty = frame.routes.length === 0 && frame.stores.length === 0 && frame.memberList === undefined;
+    return isEmpty ? this.changes(watcher) : frame;
   }
 
   private frame(watcher: WatcherState, shardIds: readonly number[], initialDone: boolean): WatchRoutesResponse {
     const state = this.state();
-    const frame: WatchRoutesResponse = { error: undefined, routes: [], stores: [], initialDone };
+    const memberList = watcher.membersDue ? this.memberList() : undefined;
+    watcher.membersDue = false;
+    const frame: WatchRoutesResponse = { error: undefined, routes: [], stores: [], initialDone, memberList };
     for (const shardId of shardIds) {
       const shard = state.shard(shardId);
       if (shard === undefined || (watcher.keyspaceId !== 0 && shard.keyspaceId !== watcher.keyspaceId)) continue;

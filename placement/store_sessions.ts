@@ -1,5 +1,6 @@
 import type { Runtime } from '../src/base/runtime.js';
 import { placementUnavailable } from '../src/base/wire_errors.js';
+import type { MemberList } from '../src/gen/skerry/v1/members.js';
 import type { StoreCommand, StoreSessionResponse } from '../src/gen/skerry/v1/placement.js';
 import { commandsPerFrameMax, sessionBacklogMax } from './limits.js';
 import { storeToWire } from './services/convert.js';
@@ -23,6 +24,8 @@ interface SessionState extends StoreSession {
   readonly sink: SessionSink;
   readonly queue: StoreCommand[];
   readonly dirtyStores: Set<number>;
+  /** It has not been told of the present placement members. */
+  membersDue: boolean;
   blocked: boolean;
 }
 
@@ -33,10 +36,12 @@ export class StoreSessions {
   private commandsDropped = 0;
   private readonly runtime: Runtime;
   private readonly state: () => ClusterState;
+  private readonly memberList: () => MemberList;
 
-  constructor(runtime: Runtime, state: () => ClusterState) {
+  constructor(runtime: Runtime, state: () => ClusterState, memberList: () => MemberList) {
     this.runtime = runtime;
     this.state = state;
+    this.memberList = memberList;
   }
 
   get size(): number {
@@ -64,6 +69,7 @@ export class StoreSessions {
       sink,
       queue: [],
       dirtyStores: new Set([...this.state().stores()].map((s) => s.storeId)),
+      membersDue: true,
       blocked: false,
       drained: () => {
         session.blocked = false;
@@ -94,6 +100,11 @@ export class StoreSessions {
     this.flushSoon();
   }
 
+  membersChanged(): void {
+    for (const session of this.byStore.values()) session.membersDue = true;
+    this.flushSoon();
+  }
+
   /** Sends every store to the new leader, if one is known. */
   endAll(leaderAddress: string): void {
     for (const session of [...this.byStore.values()]) {
@@ -113,7 +124,7 @@ export class StoreSessions {
   }
 
   private pump(session: SessionState): void {
-    while (!session.blocked && (session.queue.length > 0 || session.dirtyStores.size > 0)) {
+    while (!session.blocked && (session.queue.length > 0 || session.dirtyStores.size > 0 || session.membersDue)) {
       session.blocked = !session.sink.write(this.frame(session));
     }
   }
@@ -125,18 +136,20 @@ export class StoreSessions {
       return store === undefined ? [] : [storeToWire(store, state, null)];
     });
     session.dirtyStores.clear();
+    const memberList = session.membersDue ? this.memberList() : undefined;
+    session.membersDue = false;
     let count = 0;
     for (let weight = 0; count < session.queue.length && weight < commandsPerFrameMax; count++) {
       weight += weightOf(session.queue[count]);
     }
-    return { error: undefined, commands: session.queue.splice(0, count), stores, leaderAddress: '' };
+    return { error: undefined, commands: session.queue.splice(0, count), stores, leaderAddress: '', memberList };
   }
 }
 
 /** What a member that does not lead answers to a session: where to go, or that nobody knows. */
 export function redirect(leaderAddress: string): StoreSessionResponse {
   const error = leaderAddress === '' ? placementUnavailable('') : undefined;
-  return { error, commands: [], stores: [], leaderAddress };
+  return { error, commands: [], stores: [], leaderAddress, memberList: undefined };
 }
 
 /** A command that names many shards fills as much of a frame as several that name one. */

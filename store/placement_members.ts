@@ -1,6 +1,7 @@
 import type { Runtime } from '../src/base/runtime.js';
 import { sleep } from '../src/base/runtime.js';
 import type { TypedError } from '../src/base/wire_errors.js';
+import type { MemberList } from '../src/gen/skerry/v1/members.js';
 import { placementBackoffMaxMs, placementBackoffMinMs } from './limits.js';
 
 /** A typed error that asking again does not cure. */
@@ -16,7 +17,9 @@ export class PlacementRefusal extends Error {
 
 /** The placement members: whom to ask next, and how long to wait before it. */
 export class PlacementMembers {
-  private readonly addresses: string[];
+  private readonly named: readonly string[];
+  private addresses: readonly string[];
+  private version = 0;
   private readonly runtime: Runtime;
   private at = 0;
   private failures = 0;
@@ -24,12 +27,23 @@ export class PlacementMembers {
   private hint = '';
 
   constructor(addresses: readonly string[], runtime: Runtime) {
-    this.addresses = [...addresses];
+    this.named = [...addresses];
+    this.addresses = this.named;
     this.runtime = runtime;
   }
 
   get list(): readonly string[] {
     return this.addresses;
+  }
+
+  /** Takes a list of the members; an older one than the last is late. What the configuration names stays, behind them. */
+  learn(list: MemberList): void {
+    if (list.version < this.version) return;
+    this.version = list.version;
+    const present = this.current();
+    const told = list.members.map((m) => m.address).filter((address) => address !== '');
+    this.addresses = [...new Set([...told, ...this.named])];
+    this.at = Math.max(0, this.addresses.indexOf(present));
   }
 
   current(): string {

@@ -141,6 +141,7 @@ export class PlacementSession {
       return;
     }
     members.succeeded();
+    if (response.memberList !== undefined) members.learn(response.memberList);
     if (response.stores.length > 0) storesChanged(response.stores);
     for (const command of response.commands) this.run(command);
   }

@@ -49,6 +49,7 @@ export function placementService(member: PlacementMember): PlacementServer {
       members: member.members().map(({ id, address }) => ({ memberId: id, address })),
       leaderId: member.leaderId(),
       memberId: member.options.memberId,
+      memberList: member.memberList(),
     })),
     // The leader bootstraps by itself; this waits until it has.
     bootstrap: atLeader(member, methods.bootstrap, async (_request, ctx) => {
@@ -183,7 +184,7 @@ function watchRoutes(
 ): void {
   const { clusterId, keyspaceId } = call.request;
   const refuse = (error: TypedError): void => {
-    call.write({ error, routes: [], stores: [], initialDone: false });
+    call.write({ error, routes: [], stores: [], initialDone: false, memberList: undefined });
     call.end();
   };
   const fault = clusterFault(member, clusterId);
@@ -238,7 +239,7 @@ function storeSession(
     if (session === null) {
       const fault = clusterFault(member, frame.clusterId) ?? storeFault(member, frame.storeId);
       if (fault !== null) {
-        end({ error: fault, commands: [], stores: [], leaderAddress: '' });
+        end({ error: fault, commands: [], stores: [], leaderAddress: '', memberList: undefined });
         return;
       }
       session = work.openSession(frame.storeId, {

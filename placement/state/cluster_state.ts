@@ -13,6 +13,7 @@ import type { Shard } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { storesMax } from '../limits.js';
 import type { CommandOutcome, PlacementCommand, ShardPlan } from './commands.js';
+import { MemberTable } from './member_table.js';
 import { MetadataTable } from './metadata_table.js';
 import { RangeIndex } from './range_index.js';
 import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
@@ -27,6 +28,8 @@ export interface StateChanges {
   readonly targets: Set<number>;
   /** Keys of the metadata table. */
   readonly metadata: Set<string>;
+  /** Ids of placement members. */
+  readonly members: Set<number>;
 }
 
 function noChanges(): StateChanges {
@@ -37,6 +40,7 @@ function noChanges(): StateChanges {
     shards: new Set(),
     targets: new Set(),
     metadata: new Set(),
+    members: new Set(),
   };
 }
 
@@ -57,6 +61,7 @@ function refuse(error: TypedError): CommandOutcome {
  */
 export class ClusterState {
   readonly metadata = new MetadataTable();
+  readonly members = new MemberTable();
   private meta = firstMeta;
   private readonly storesById = new Map<number, StoreRecord>();
   private readonly storeIdByDirectory = new Map<string, number>();
@@ -199,6 +204,12 @@ export class ClusterState {
         return this.setMetadata(command);
       case 'deleteMetadata':
         return this.deleteMetadata(command);
+      case 'putMember':
+        return this.putMember(command.memberId, command.address);
+      case 'removeMember':
+        return this.removeMember(command.memberId);
+      case 'forgetMember':
+        return this.forgetMember(command.memberId);
       default:
         return unreachable(command);
     }
@@ -374,6 +385,43 @@ export class ClusterState {
     return outcome;
   }
 
+  private putMember(wantedId: number, address: string): CommandOutcome {
+    const admitted = this.members.admit(wantedId, address, this.meta.nextMemberId);
+    if (!admitted.ok) return admitted;
+    const memberId = admitted.value;
+    const before = this.members.get(memberId);
+    if (before?.address === address) return admitted;
+    this.members.put({ memberId, address, leaving: before?.leaving ?? false });
+    this.memberChanged(memberId);
+    return admitted;
+  }
+
+  private removeMember(memberId: number): CommandOutcome {
+    const before = this.members.get(memberId);
+    // Gone already: asked for twice.
+    if (before === undefined && memberId < this.meta.nextMemberId) return done(memberId);
+    const refusal = this.members.refusalOfRemoval(memberId);
+    if (refusal !== null || before === undefined) return refuse(must(refusal, 'a refusal of an unknown member'));
+    if (before.leaving) return done(memberId);
+    this.members.put({ ...before, leaving: true });
+    this.memberChanged(memberId);
+    return done(memberId);
+  }
+
+  private forgetMember(memberId: number): CommandOutcome {
+    if (this.members.get(memberId)?.leaving === true) {
+      this.members.delete(memberId);
+      this.memberChanged(memberId);
+    }
+    return done(memberId);
+  }
+
+  private memberChanged(memberId: number): void {
+    const nextMemberId = Math.max(this.meta.nextMemberId, memberId + 1);
+    this.setMeta({ nextMemberId, membersVersion: this.meta.membersVersion + 1 });
+    this.changes.members.add(memberId);
+  }
+
   private nextMetadataVersion(): number {
     this.setMeta({ metadataVersion: this.meta.metadataVersion + 1 });
     return this.meta.metadataVersion;
@@ -472,6 +520,14 @@ export class ClusterState {
   }
 }
 
-const firstMeta: MetaRecord = { clusterId: 0, nextId: 1, nextStoreId: 1, nextKeyspaceId: 1, metadataVersion: 0 };
+const firstMeta: MetaRecord = {
+  clusterId: 0,
+  nextId: 1,
+  nextStoreId: 1,
+  nextKeyspaceId: 1,
+  metadataVersion: 0,
+  nextMemberId: 1,
+  membersVersion: 0,
+};
 const emptySet: ReadonlySet<number> = new Set();
 const emptyKey = Buffer.alloc(0);

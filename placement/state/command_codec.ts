@@ -29,6 +29,9 @@ export function encodeCommand(command: PlacementCommand): Buffer {
     case 'allocateIds':
     case 'setShardTarget':
     case 'deleteMetadata':
+    case 'putMember':
+    case 'removeMember':
+    case 'forgetMember':
       return frame(command, []);
     default:
       return unreachable(command);

@@ -54,7 +54,13 @@ export type PlacementCommand =
       readonly ifVersion: number | undefined;
     }
   /** Result: 1 if there was an entry, else 0. */
-  | { readonly kind: 'deleteMetadata'; readonly key: string; readonly ifVersion: number | undefined };
+  | { readonly kind: 'deleteMetadata'; readonly key: string; readonly ifVersion: number | undefined }
+  /** Records a placement member, or its new address; memberId 0: a new one. Result: its id. */
+  | { readonly kind: 'putMember'; readonly memberId: number; readonly address: string }
+  /** Asks a placement member to leave. Result: its id. */
+  | { readonly kind: 'removeMember'; readonly memberId: number }
+  /** A leaving member is out of the group for good. Result: its id. */
+  | { readonly kind: 'forgetMember'; readonly memberId: number };
 
 /** A new shard; the first store is the one whose replica leads first. */
 export interface ShardPlan {

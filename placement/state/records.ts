@@ -57,6 +57,10 @@ export interface MetaRecord {
   readonly nextKeyspaceId: number;
   /** Version of the last change of the metadata table. */
   readonly metadataVersion: number;
+  /** Above the id of every placement member that there ever was. */
+  readonly nextMemberId: number;
+  /** Counts the changes of the members. */
+  readonly membersVersion: number;
 }
 
 /** True when `a` is a later configuration than `b`: splits order first, then membership changes. */

@@ -1,6 +1,7 @@
 import { must } from '../../src/base/assert.js';
 import { Shard } from '../../src/gen/skerry/v1/meta.js';
 import type { ClusterState, StateChanges } from './cluster_state.js';
+import type { MemberRecord } from './member_table.js';
 import type { KeyspaceRecord, MetaRecord, ShardTarget, StoreRecord } from './records.js';
 import { toShardRecord } from './records.js';
 
@@ -8,6 +9,7 @@ import { toShardRecord } from './records.js';
  * The state as engine rows. Keys are 'p' ‖ kind ‖ id u64 (big-endian); values are JSON, but a shard is its proto.
  *
  *   'a' applied position     'm' counters and cluster id     's' store     'k' keyspace     'd' shard     't' shard target
+ *   'p' placement member
  *
  * An entry of the metadata table is 'p' ‖ 'v' ‖ its key, with the value version u64 ‖ bytes.
  */
@@ -20,6 +22,7 @@ const kinds = {
   store: 0x73,
   target: 0x74,
   metadata: 0x76,
+  member: 0x70,
 } as const;
 type RowKind = keyof typeof kinds;
 
@@ -48,6 +51,7 @@ export function changedRows(state: ClusterState, changes: StateChanges): Row[] {
   for (const id of changes.stores) rows.push(jsonRow('store', id, state.store(id)));
   for (const id of changes.keyspaces) rows.push(jsonRow('keyspace', id, state.keyspace(id)));
   for (const id of changes.targets) rows.push(jsonRow('target', id, state.target(id)));
+  for (const id of changes.members) rows.push(jsonRow('member', id, state.members.get(id)));
   for (const key of changes.metadata) rows.push(metadataRow(key, state));
   for (const id of changes.shards) {
     const shard = state.shard(id);
@@ -75,6 +79,9 @@ export function restoreRow(state: ClusterState, key: Buffer, value: Buffer): voi
       return;
     case kinds.target:
       state.restoreTarget(parse(value) as ShardTarget);
+      return;
+    case kinds.member:
+      state.members.put(parse(value) as MemberRecord);
       return;
     case kinds.metadata:
       state.metadata.set({

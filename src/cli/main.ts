@@ -9,12 +9,13 @@ import { operatorCommand } from './operator.js';
 import { metaCommand } from './meta.js';
 import { message } from './output.js';
 import { packageRoot } from './playground/package_root.js';
+import { placementCommand } from './placement.js';
 import { playgroundCommand } from './playground/command.js';
 import { shardCommand } from './shard.js';
 import { storeCommand } from './store.js';
 
 /**
- * The `skerry` command: one file for each noun (kv, keyspace, shard, store, operator, cluster, meta, playground), and here
+ * The `skerry` command: one file for each noun (kv, keyspace, shard, store, operator, cluster, placement, meta, playground), and here
  * what they share: the program, errors, exit codes. Data goes to standard output, everything else to standard error.
  */
 function program(): Command {
@@ -32,6 +33,7 @@ function program(): Command {
     .addCommand(storeCommand())
     .addCommand(operatorCommand())
     .addCommand(clusterCommand())
+    .addCommand(placementCommand())
     .addCommand(metaCommand());
   throwInsteadOfExit(root);
   return root;

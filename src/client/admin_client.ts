@@ -5,6 +5,8 @@ import type { Dial, RpcMethod } from '../rpc/channel.js';
 import { dialGrpc } from '../rpc/grpc_channel.js';
 import type { GetClusterStatusResponse, Operator, ShardStatus, VerifyShardResponse } from '../gen/skerry/v1/admin.js';
 import { AdminService } from '../gen/skerry/v1/admin.js';
+import type { MemberStatus } from '../gen/skerry/v1/members.js';
+import { MembersService } from '../gen/skerry/v1/members.js';
 import type { Keyspace, Store } from '../gen/skerry/v1/meta.js';
 import { Partitioning } from '../gen/skerry/v1/meta.js';
 import { timeoutMsOf } from './arguments.js';
@@ -196,6 +198,22 @@ export class AdminClient {
 
   clusterStatus(): Promise<GetClusterStatusResponse> {
     return this.#read(AdminService.getClusterStatus, {});
+  }
+
+  async listMembers(): Promise<MemberStatus[]> {
+    return (await this.#read(MembersService.list, {})).members;
+  }
+
+  /** Takes a placement member in; with `wait`, resolves when it votes. Idempotent, so a call that broke off is repeated. */
+  async addMember(address: string, wait = false): Promise<number> {
+    const request = { address, wait, clusterId: this.clusterId };
+    return (await this.#placement.members.call(MembersService.add, request, this.#limits(true, wait))).memberId;
+  }
+
+  /** Takes a placement member out; with `wait`, resolves when it is. Idempotent. */
+  async removeMember(memberId: number, wait = false): Promise<void> {
+    const request = { memberId, wait, clusterId: this.clusterId };
+    await this.#placement.members.call(MembersService.remove, request, this.#limits(true, wait));
   }
 
   close(): void {

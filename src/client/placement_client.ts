@@ -39,7 +39,7 @@ export class PlacementClient {
   async findCluster(deadlineMs: number): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       const info = await this.members.call(PlacementService.getClusterInfo, {}, { deadlineMs, repeatable: true });
-      this.members.learn(info.members.map((m) => m.address));
+      this.members.learn(info.memberList);
       if (info.clusterId !== 0) {
         this.#clusterId = info.clusterId;
         return;
@@ -118,6 +118,7 @@ export class PlacementClient {
           return;
         }
         failures = 0;
+        this.members.learn(response.memberList);
         handlers.changed(response.routes, response.stores);
       };
       void this.members.stream(PlacementService.watchRoutes, request, { frame, closed: again }).then((stream) => {

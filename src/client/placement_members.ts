@@ -1,6 +1,7 @@
 import type { Runtime } from '../base/runtime.js';
 import { sleep } from '../base/runtime.js';
 import type { Error as ErrorReply } from '../gen/skerry/v1/error.js';
+import type { MemberList } from '../gen/skerry/v1/members.js';
 import type { Dial, RpcChannel, RpcMethod, RpcStream, StreamHandlers } from '../rpc/channel.js';
 import { RpcError } from '../rpc/channel.js';
 import { backoffMs } from './backoff.js';
@@ -29,13 +30,16 @@ export interface CallLimits {
 export class PlacementMembers {
   readonly #runtime: Runtime;
   readonly #dial: Dial;
-  readonly #addresses: string[];
+  readonly #named: readonly string[];
+  #addresses: readonly string[];
+  #version = 0;
   readonly #channels = new Map<string, RpcChannel>();
   #current = 0;
   #closed = false;
 
   constructor(addresses: readonly string[], runtime: Runtime, dial: Dial) {
-    this.#addresses = [...new Set(addresses)];
+    this.#named = [...new Set(addresses)];
+    this.#addresses = this.#named;
     this.#runtime = runtime;
     this.#dial = dial;
   }
@@ -44,11 +48,22 @@ export class PlacementMembers {
     return this.#addresses;
   }
 
-  /** Adds members that were heard of. The ones that the caller named stay. */
-  learn(addresses: readonly string[]): void {
-    for (const address of addresses) {
-      if (this.#addresses.length >= placementMembersMax) return;
-      if (address !== '' && !this.#addresses.includes(address)) this.#addresses.push(address);
+  /**
+   * Takes a list of the members; an older one than the last is late and changes nothing. The addresses that the caller
+   * named stay, behind the members: they may be all that is left after a long time of silence.
+   */
+  learn(list: MemberList | undefined): void {
+    if (list === undefined || list.version < this.#version) return;
+    this.#version = list.version;
+    const present = this.#address();
+    const told = list.members.map((m) => m.address).filter((address) => address !== '');
+    this.#addresses = [...new Set([...told, ...this.#named])].slice(0, placementMembersMax);
+    // It goes on with the member that answers, if it still is one.
+    this.#current = Math.max(0, this.#addresses.indexOf(present));
+    for (const [address, channel] of this.#channels) {
+      if (this.#addresses.includes(address)) continue;
+      this.#channels.delete(address);
+      channel.close();
     }
   }
 

@@ -2,6 +2,7 @@ import type { ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Test } from 'tap';
 import t from 'tap';
+import { MemberList } from '../../src/gen/skerry/v1/members.js';
 import { nodeRuntime } from '../../src/base/node_runtime.js';
 import { consistencyFollower, consistencyLinearizable, consistencyStale } from '../../src/client/consistency.js';
 import { PlacementMembers } from '../../src/client/placement_members.js';
@@ -102,10 +103,41 @@ t.test('a typed error that no other member would answer differently is final', a
 t.test('members are learned up to a bound, and none twice', async (t) => {
   const members = membersOf(t, ['a:1', 'a:1', 'b:1']);
   t.same(members.addresses, ['a:1', 'b:1']);
-  members.learn(['b:1', '', 'c:1', ...Array.from({ length: 100 }, (_, i) => `d:${i + 1}`)]);
+  members.learn(listOf(1, ['b:1', '', 'c:1', ...Array.from({ length: 100 }, (_, i) => `d:${i + 1}`)]));
   t.equal(members.addresses.length, 32);
-  t.equal(members.addresses[2], 'c:1');
+  t.same(members.addresses.slice(0, 3), ['b:1', 'c:1', 'd:1']);
 });
+
+t.test(
+  'members that left are forgotten, those named by the caller come last, and a late list changes nothing',
+  async (t) => {
+    const members = membersOf(t, ['a:1', 'b:1']);
+    members.learn(listOf(3, ['c:1', 'b:1']));
+    t.same(members.addresses, ['c:1', 'b:1', 'a:1']);
+    members.learn(listOf(2, ['z:1']));
+    members.learn(undefined);
+    t.same(members.addresses, ['c:1', 'b:1', 'a:1']);
+    members.learn(listOf(4, ['d:1']));
+    t.same(members.addresses, ['d:1', 'a:1', 'b:1']);
+  },
+);
+
+t.test('a client goes on with the member that answers when it hears of others', async (t) => {
+  const [one, two] = [await member(t, answering(1)), await member(t, answering(2))];
+  const members = membersOf(t, [one.address]);
+  await members.call(method, request, { deadlineMs: within(5_000), repeatable: true });
+  members.learn(listOf(1, [two.address, one.address]));
+  await members.call(method, request, { deadlineMs: within(5_000), repeatable: true });
+  t.same([one.calls(), two.calls()], [2, 0]);
+  members.learn(listOf(2, [two.address]));
+  members.rotate();
+  await members.call(method, request, { deadlineMs: within(5_000), repeatable: true });
+  t.same([one.calls(), two.calls()], [2, 1], 'and with the others when it leaves');
+});
+
+function listOf(version: number, addresses: readonly string[]): MemberList {
+  return { ...MemberList.create(), version, members: addresses.map((address, i) => ({ memberId: i + 1, address })) };
+}
 
 t.test('a cluster that is not bootstrapped is waited for, and named when it does not come', async (t) => {
   const cluster = await FakeCluster.start();

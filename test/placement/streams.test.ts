@@ -4,6 +4,7 @@ import { Partitioning } from '../../src/gen/skerry/v1/meta.js';
 import type { Shard } from '../../src/gen/skerry/v1/meta.js';
 import type { StoreCommand, StoreSessionResponse, WatchRoutesResponse } from '../../src/gen/skerry/v1/placement.js';
 import { DescriptorInbox } from '../../placement/descriptor_inbox.js';
+import { MemberList } from '../../src/gen/skerry/v1/members.js';
 import { LeaderTable } from '../../placement/leader_table.js';
 import {
   commandsPerFrameMax,
@@ -99,10 +100,12 @@ class Sink implements WatchSink {
   }
 }
 
+const noMembers = (): MemberList => MemberList.create();
+
 t.test('a listing goes out in frames, the last one says so', async (t) => {
   const { runtime } = turns();
   const state = stateWith(routesPerFrameMax + 1);
-  const feed = new RouteFeed(runtime, () => state, new LeaderTable());
+  const feed = new RouteFeed(runtime, () => state, new LeaderTable(), noMembers);
   const sink = new Sink();
   feed.watch(1, false, sink);
   t.same(
@@ -118,7 +121,7 @@ t.test('changes of a turn are one frame, and those of a slow watcher gather', as
   const { runtime, turn } = turns();
   const state = stateWith(10);
   const leaders = new LeaderTable();
-  const feed = new RouteFeed(runtime, () => state, leaders);
+  const feed = new RouteFeed(runtime, () => state, leaders, noMembers);
   const sink = new Sink();
   const watcher = feed.watch(1, false, sink);
   const stranger = new Sink();
@@ -148,7 +151,7 @@ t.test('changes of a turn are one frame, and those of a slow watcher gather', as
 t.test('a watcher whose backlog passes the limit is ended', async (t) => {
   const { runtime, turn } = turns();
   const state = stateWith(1);
-  const feed = new RouteFeed(runtime, () => state, new LeaderTable());
+  const feed = new RouteFeed(runtime, () => state, new LeaderTable(), noMembers);
   const sink = new Sink();
   sink.accepts = false;
   feed.watch(0, false, sink);
@@ -164,7 +167,7 @@ t.test('a watcher whose backlog passes the limit is ended', async (t) => {
 t.test('watchers past the limit are refused, and mirrors end with leadership', async (t) => {
   const { runtime } = turns();
   const state = stateWith(1);
-  const feed = new RouteFeed(runtime, () => state, new LeaderTable());
+  const feed = new RouteFeed(runtime, () => state, new LeaderTable(), noMembers);
   const mirror = new Sink();
   feed.watch(0, true, mirror);
   for (let i = 1; i < watchersMax; i++) feed.watch(0, false, new Sink());
@@ -196,7 +199,7 @@ function commandNumber(commandId: number): StoreCommand {
 t.test('commands of a turn leave in frames of a bounded size, and past the backlog they are dropped', async (t) => {
   const { runtime, turn } = turns();
   const state = stateWith(0);
-  const sessions = new StoreSessions(runtime, () => state);
+  const sessions = new StoreSessions(runtime, () => state, noMembers);
   const sink = new SessionSinkStub();
   const session = sessions.open(7, sink);
   for (let i = 0; i < sessionBacklogMax + 3; i++) sessions.send(7, commandNumber(i));
@@ -215,7 +218,7 @@ t.test('commands of a turn leave in frames of a bounded size, and past the backl
 
 t.test('a frame of large commands holds few of them', async (t) => {
   const { runtime, turn } = turns();
-  const sessions = new StoreSessions(runtime, () => stateWith(0));
+  const sessions = new StoreSessions(runtime, () => stateWith(0), noMembers);
   const sink = new SessionSinkStub();
   sessions.open(7, sink);
   const shards = Array.from({ length: 256 }, (_, i) => shardOf(i + 1));
@@ -230,7 +233,7 @@ t.test('a frame of large commands holds few of them', async (t) => {
 
 t.test('a second session of a store replaces the first, and the end of leadership sends all away', async (t) => {
   const { runtime } = turns();
-  const sessions = new StoreSessions(runtime, () => stateWith(0));
+  const sessions = new StoreSessions(runtime, () => stateWith(0), noMembers);
   const first = new SessionSinkStub();
   const second = new SessionSinkStub();
   sessions.open(7, first);

@@ -1,14 +1,18 @@
 import { silentLogger } from '../../src/base/logger.js';
 import { AdminService } from '../../src/gen/skerry/v1/admin.js';
+import { MembersService } from '../../src/gen/skerry/v1/members.js';
 import { MetadataService } from '../../src/gen/skerry/v1/metadata.js';
 import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
 import type { RaftLog } from '../../src/raftlog/raft_log.js';
 import { openRaftLog } from '../../src/raftlog/segmented_log.js';
 import { MemoryTransport } from '../../src/transport/memory_network.js';
+import { findCluster } from '../../placement/join_cluster.js';
+import type { MemberAddress } from '../../placement/member_lines.js';
 import { MemberLines } from '../../placement/member_lines.js';
 import { moveLimitsDefault } from '../../placement/move_limits.js';
 import { PlacementMember } from '../../placement/placement_member.js';
 import { adminService } from '../../placement/services/admin_service.js';
+import { membersService } from '../../placement/services/members_service.js';
 import { metadataService } from '../../placement/services/metadata_service.js';
 import { placementService } from '../../placement/services/placement_service.js';
 import { shardSizesDefault } from '../../placement/shard_sizes.js';
@@ -25,14 +29,18 @@ export class PlacementMachine extends Machine {
   raftLog: RaftLog | null = null;
   private incarnation = 0;
 
-  get memberId(): number {
-    return this.around.placementAddresses.indexOf(this.name) + 1;
-  }
+  /** 0: not known yet, since it joins a running group. */
+  memberId = this.around.placementAddresses.indexOf(this.name) + 1;
+  /** The group has taken this member out. */
+  wasRemoved = false;
+  /** What its identity file would hold, for a member that joined. */
+  private joined: { readonly clusterId: number } | null = null;
 
   protected async startProcess(runtime: VirtualRuntime): Promise<void> {
     const { net, placementAddresses } = this.around;
-    const { memberId } = this;
-    const members = placementAddresses.map((address, at) => ({ id: at + 1, address }));
+    let members: readonly MemberAddress[] = placementAddresses.map((address, at) => ({ id: at + 1, address }));
+    if (!placementAddresses.includes(this.name)) members = await this.join(runtime);
+    const { memberId, joined } = this;
     const fatal = this.fatal(runtime);
     const disk = this.disk.mount(runtime);
     const logOptions = { disk, directory: logDirectory, runtime, logger: silentLogger, segmentBytes };
@@ -52,6 +60,8 @@ export class PlacementMachine extends Machine {
       logger: silentLogger,
       memberId,
       members,
+      transportId: transportClusterId,
+      joined,
       settings: {
         times: { storeDisconnectMs: 3_000, storeDownMs: 8_000 },
         limits: moveLimitsDefault,
@@ -68,15 +78,38 @@ export class PlacementMachine extends Machine {
       disk,
       stagingDirectory: '/staging',
       fatal,
+      removed: () => this.removed(runtime),
     });
     net.rpc.listen(this.name, runtime, [
       { definition: PlacementService, implementation: placementService(member) },
       { definition: AdminService, implementation: adminService(member) },
+      { definition: MembersService, implementation: membersService(member) },
       { definition: MetadataService, implementation: metadataService(member) },
     ]);
     await member.start();
     this.raftLog = log;
     this.member = member;
+  }
+
+  /** Learns who it is, the first time; the members that it was told of, each time. */
+  private async join(runtime: VirtualRuntime): Promise<readonly MemberAddress[]> {
+    const { net, placementAddresses } = this.around;
+    const cluster = await findCluster(net.rpc.dial(this.name, runtime), placementAddresses, this.name, runtime);
+    if (this.joined === null) {
+      if (cluster === null || cluster.memberId === 0) throw new Error('nobody has added this placement member');
+      this.memberId = cluster.memberId;
+      this.joined = { clusterId: cluster.clusterId };
+    }
+    return cluster?.members ?? [];
+  }
+
+  /** The group has taken this member out: its process ends, and its machine stays down. */
+  private removed(runtime: VirtualRuntime): void {
+    runtime.nextTurn(() => {
+      if (this.runtime !== runtime) return;
+      this.wasRemoved = true;
+      this.kill();
+    });
   }
 
   protected forgetProcess(): void {

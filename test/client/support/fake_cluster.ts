@@ -171,7 +171,8 @@ export class FakeCluster {
   }
 
   #listing(): WatchRoutesResponse {
-    return { error: undefined, routes: [...this.#routes.values()], stores: this.#storeList(), initialDone: true };
+    const routes = [...this.#routes.values()];
+    return { error: undefined, routes, stores: this.#storeList(), initialDone: true, memberList: undefined };
   }
 
   #storeList(): Store[] {

@@ -11,9 +11,14 @@ import { VirtualClock, VirtualRuntime } from '../../support/virtual_runtime.js';
 export class PlacementGroup {
   readonly clock = new VirtualClock();
   readonly net: SimNet;
-  readonly machines: readonly PlacementMachine[];
+  readonly machines: PlacementMachine[];
   private readonly around: Surroundings;
   private readonly callers = new VirtualRuntime(this.clock, 99);
+
+  /** A process ended itself. */
+  onUnexpected: (error: Error) => void = (error) => {
+    throw error;
+  };
 
   private constructor(members: number) {
     this.net = new SimNet(this.clock, 7);
@@ -25,9 +30,7 @@ export class PlacementGroup {
       clockDrift: 0,
       syncMs: 1,
       note: () => undefined,
-      unexpected: (error) => {
-        throw error;
-      },
+      unexpected: (error) => this.onUnexpected(error),
     };
     this.machines = placementAddresses.map((name, i) => new PlacementMachine(name, this.around, i + 1));
   }
@@ -50,7 +53,30 @@ export class PlacementGroup {
   }
 
   get others(): PlacementMachine[] {
-    return this.machines.filter((machine) => machine !== this.leader);
+    return this.running.filter((machine) => machine !== this.leader);
+  }
+
+  get running(): PlacementMachine[] {
+    return this.machines.filter((machine) => machine.member !== null);
+  }
+
+  /** A machine for a member that joins; it is not started. */
+  newMachine(): PlacementMachine {
+    const number = this.machines.length + 1;
+    const machine = new PlacementMachine(`placement-${number}:1`, this.around, number);
+    this.machines.push(machine);
+    return machine;
+  }
+
+  /** Until every running member knows these voters, and no others. */
+  async untilVoters(machines: readonly PlacementMachine[]): Promise<void> {
+    const wanted = machines.map((machine) => machine.memberId).sort((a, b) => a - b);
+    const agrees = (machine: PlacementMachine): boolean => {
+      const { voters, learners } = this.memberOf(machine).groupStatus().confState;
+      const ids = [...voters].sort((a, b) => a - b);
+      return learners.length === 0 && ids.join() === wanted.join();
+    };
+    await this.clock.until(() => machines.every(agrees), `voters are ${wanted.join(', ')}`);
   }
 
   memberOf(machine: PlacementMachine): PlacementMember {
@@ -74,6 +100,6 @@ export class PlacementGroup {
   private leaderOrNull(): PlacementMachine | null {
     const leads = ({ member }: PlacementMachine): boolean =>
       member !== null && member.leading !== null && member.state.clusterId !== 0;
-    return this.machines.find(leads) ?? null;
+    return this.running.sort((a, b) => this.memberOf(b).term - this.memberOf(a).term).find(leads) ?? null;
   }
 }

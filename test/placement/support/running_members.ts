@@ -38,7 +38,13 @@ export async function startMember(
     ...settings,
   });
   const fatal: Error[] = [];
-  const server = new PlacementServer({ config, logger: silentLogger, fatal: (error) => void fatal.push(error) });
+  const removed = (): void => void fatal.push(new Error('removed'));
+  const server = new PlacementServer({
+    config,
+    logger: silentLogger,
+    fatal: (error) => void fatal.push(error),
+    removed,
+  });
   await server.start();
   const placement = new PlacementClient(server.address, credentials.createInsecure());
   const admin = new AdminClient(server.address, credentials.createInsecure());

@@ -23,6 +23,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { Error } from './error.js';
+import { MemberList } from './members.js';
 import { Epoch, Keyspace, Label, ReplicaRole, Shard, ShardRoute, Store } from './meta.js';
 
 export const protobufPackage = 'skerry.v1';
@@ -46,6 +47,7 @@ export interface GetClusterInfoResponse {
   /** 0: none known. */
   leaderId: number;
   memberId: number;
+  memberList: MemberList | undefined;
 }
 
 /** BootstrapRequest is empty. */
@@ -258,6 +260,8 @@ export interface StoreSessionResponse {
   stores: Store[];
   /** Non-empty: this member does not lead; go there. */
   leaderAddress: string;
+  /** The placement members, in the first frame and when they changed. */
+  memberList: MemberList | undefined;
 }
 
 /** AllocateIdsRequest asks for count ids. */
@@ -345,6 +349,8 @@ export interface WatchRoutesResponse {
   stores: Store[];
   /** True on the frame that completes the initial listing. */
   initialDone: boolean;
+  /** The placement members, in the first frame and when they changed. */
+  memberList: MemberList | undefined;
 }
 
 /** ListStoreAddressesRequest asks for all stores. */
@@ -469,7 +475,7 @@ export const GetClusterInfoRequest: MessageFns<GetClusterInfoRequest> = {
 };
 
 function createBaseGetClusterInfoResponse(): GetClusterInfoResponse {
-  return { error: undefined, clusterId: 0, members: [], leaderId: 0, memberId: 0 };
+  return { error: undefined, clusterId: 0, members: [], leaderId: 0, memberId: 0, memberList: undefined };
 }
 
 export const GetClusterInfoResponse: MessageFns<GetClusterInfoResponse> = {
@@ -488,6 +494,9 @@ export const GetClusterInfoResponse: MessageFns<GetClusterInfoResponse> = {
     }
     if (message.memberId !== 0) {
       writer.uint32(40).uint64(message.memberId);
+    }
+    if (message.memberList !== undefined) {
+      MemberList.encode(message.memberList, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -545,6 +554,14 @@ export const GetClusterInfoResponse: MessageFns<GetClusterInfoResponse> = {
             message.memberId = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.memberList = MemberList.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -567,6 +584,10 @@ export const GetClusterInfoResponse: MessageFns<GetClusterInfoResponse> = {
     message.members = object.members?.map((e) => PlacementMember.fromPartial(e)) || [];
     message.leaderId = object.leaderId ?? 0;
     message.memberId = object.memberId ?? 0;
+    message.memberList =
+      object.memberList !== undefined && object.memberList !== null
+        ? MemberList.fromPartial(object.memberList)
+        : undefined;
     return message;
   },
 };
@@ -2667,7 +2688,7 @@ export const StoreCommand: MessageFns<StoreCommand> = {
 };
 
 function createBaseStoreSessionResponse(): StoreSessionResponse {
-  return { error: undefined, commands: [], stores: [], leaderAddress: '' };
+  return { error: undefined, commands: [], stores: [], leaderAddress: '', memberList: undefined };
 }
 
 export const StoreSessionResponse: MessageFns<StoreSessionResponse> = {
@@ -2683,6 +2704,9 @@ export const StoreSessionResponse: MessageFns<StoreSessionResponse> = {
     }
     if (message.leaderAddress !== '') {
       writer.uint32(34).string(message.leaderAddress);
+    }
+    if (message.memberList !== undefined) {
+      MemberList.encode(message.memberList, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2732,6 +2756,14 @@ export const StoreSessionResponse: MessageFns<StoreSessionResponse> = {
             message.leaderAddress = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.memberList = MemberList.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2753,6 +2785,10 @@ export const StoreSessionResponse: MessageFns<StoreSessionResponse> = {
     message.commands = object.commands?.map((e) => StoreCommand.fromPartial(e)) || [];
     message.stores = object.stores?.map((e) => Store.fromPartial(e)) || [];
     message.leaderAddress = object.leaderAddress ?? '';
+    message.memberList =
+      object.memberList !== undefined && object.memberList !== null
+        ? MemberList.fromPartial(object.memberList)
+        : undefined;
     return message;
   },
 };
@@ -3618,7 +3654,7 @@ export const WatchRoutesRequest: MessageFns<WatchRoutesRequest> = {
 };
 
 function createBaseWatchRoutesResponse(): WatchRoutesResponse {
-  return { error: undefined, routes: [], stores: [], initialDone: false };
+  return { error: undefined, routes: [], stores: [], initialDone: false, memberList: undefined };
 }
 
 export const WatchRoutesResponse: MessageFns<WatchRoutesResponse> = {
@@ -3634,6 +3670,9 @@ export const WatchRoutesResponse: MessageFns<WatchRoutesResponse> = {
     }
     if (message.initialDone !== false) {
       writer.uint32(32).bool(message.initialDone);
+    }
+    if (message.memberList !== undefined) {
+      MemberList.encode(message.memberList, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -3683,6 +3722,14 @@ export const WatchRoutesResponse: MessageFns<WatchRoutesResponse> = {
             message.initialDone = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.memberList = MemberList.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3704,6 +3751,10 @@ export const WatchRoutesResponse: MessageFns<WatchRoutesResponse> = {
     message.routes = object.routes?.map((e) => ShardRoute.fromPartial(e)) || [];
     message.stores = object.stores?.map((e) => Store.fromPartial(e)) || [];
     message.initialDone = object.initialDone ?? false;
+    message.memberList =
+      object.memberList !== undefined && object.memberList !== null
+        ? MemberList.fromPartial(object.memberList)
+        : undefined;
     return message;
   },
 };

@@ -1,0 +1,77 @@
+import type { TypedError } from '../../src/base/wire_errors.js';
+import { alreadyExists, failedPrecondition, serverIsBusy } from '../../src/base/wire_errors.js';
+import { membersMax } from '../limits.js';
+import type { CommandOutcome } from './commands.js';
+
+/**
+ *   (added) member ──asked to go──▶ leaving ──out of the group for good──▶ (forgotten)
+ *
+ * What role a member plays at the moment is the Raft group's configuration, which the leader brings in line with this
+ * (member_changes.ts).
+ */
+export interface MemberRecord {
+  readonly memberId: number;
+  /** host:port */
+  readonly address: string;
+  readonly leaving: boolean;
+}
+
+/**
+ * Who shall belong to the placement group. Ids are never used twice, so an id below the next one without a record
+ * belongs to a member that was removed for good.
+ */
+export class MemberTable {
+  private readonly byId = new Map<number, MemberRecord>();
+
+  get size(): number {
+    return this.byId.size;
+  }
+
+  get(memberId: number): MemberRecord | undefined {
+    return this.byId.get(memberId);
+  }
+
+  /** By id. */
+  all(): MemberRecord[] {
+    return [...this.byId.values()].sort((a, b) => a.memberId - b.memberId);
+  }
+
+  /** memberId 0: a new member, or the one that has the address already. The id to put, or a refusal. */
+  admit(memberId: number, address: string, nextMemberId: number): CommandOutcome {
+    const holder = this.all().find((member) => member.address === address);
+    if (memberId === 0 && holder !== undefined && !holder.leaving) return { ok: true, value: holder.memberId };
+    if (holder !== undefined && holder.memberId !== memberId) {
+      return refuse(alreadyExists(`placement member ${holder.memberId} at ${address}`));
+    }
+    if (memberId !== 0 && !this.byId.has(memberId) && memberId < nextMemberId) return refuse(removed(memberId));
+    if (!this.byId.has(memberId) && this.byId.size >= membersMax) {
+      return refuse(serverIsBusy('placement.members', 60_000));
+    }
+    return { ok: true, value: memberId === 0 ? nextMemberId : memberId };
+  }
+
+  put(member: MemberRecord): void {
+    this.byId.set(member.memberId, member);
+  }
+
+  delete(memberId: number): void {
+    this.byId.delete(memberId);
+  }
+
+  /** Null: the member may leave. */
+  refusalOfRemoval(memberId: number): TypedError | null {
+    const member = this.byId.get(memberId);
+    if (member === undefined) return failedPrecondition('MEMBER_NOT_FOUND', `there is no placement member ${memberId}`);
+    const staying = this.all().filter((m) => !m.leaving && m.memberId !== memberId);
+    if (staying.length > 0) return null;
+    return failedPrecondition('LAST_MEMBER', `placement member ${memberId} is the last one that stays`);
+  }
+}
+
+function removed(memberId: number): TypedError {
+  return failedPrecondition('MEMBER_REMOVED', `placement member ${memberId} was removed for good`);
+}
+
+function refuse(error: TypedError): CommandOutcome {
+  return { ok: false, error };
+}
