@@ -16,6 +16,12 @@ const workloads: Readonly<Record<string, { about: string; load: () => Promise<Wo
     load: async () => (await import('./failover.js')).run,
   },
   restart: { about: 'start of a store with many shards', load: async () => (await import('./restart.js')).run },
+  mixed: { about: 'YCSB A to F on a local cluster', load: async () => (await import('./mixed.js')).run },
+  overload: {
+    about: 'three times what a local cluster sustains',
+    load: async () => (await import('./overload.js')).run,
+  },
+  soak: { about: 'memory, latency and disk over time', load: async () => (await import('./soak.js')).run },
   raftlog: { about: 'the Raft log alone', load: async () => (await import('./raftlog.js')).run },
   'raft-core': { about: 'the Raft core alone, without I/O', load: async () => (await import('./raft_core.js')).run },
   multiraft: {

@@ -1,7 +1,7 @@
 import type { LocalCluster } from '../../src/cli/playground/local_cluster.js';
 import { startLocalCluster } from '../../src/cli/playground/local_cluster.js';
 import type { ServerProcess } from '../../src/cli/playground/server_process.js';
-import { AdminClient, SkerryClient } from '../../src/client/index.js';
+import { AdminClient, SkerryClient, SkerryError } from '../../src/client/index.js';
 import { keyspaceWaitMs, settleMsMax } from './limits.js';
 import { cpuSeconds, rssBytes } from './process_cpu.js';
 import { scrape } from './prometheus_text.js';
@@ -31,6 +31,10 @@ export class BenchCluster {
     try {
       const exists = (await admin.listKeyspaces()).some(({ name }) => name === keyspace);
       if (!exists) await admin.createKeyspace(keyspace, { ...options, wait: true });
+    } catch (error) {
+      // On a busy machine the connection may miss its keepalive while thousands of shards are made. They are made all the same.
+      if (!(error instanceof SkerryError && error.code === 'UNDETERMINED')) throw error;
+      await untilLed(admin, options.shards ?? (options.splitKeys?.length ?? 0) + 1);
     } finally {
       admin.close();
     }
@@ -87,6 +91,17 @@ export class BenchCluster {
 
   stop(): Promise<void> {
     return this.local.stop();
+  }
+}
+
+/** Asks until the keyspace has so many shards and each has a leader. @throws Error when this does not come */
+async function untilLed(admin: AdminClient, shards: number): Promise<void> {
+  const deadline = performance.now() + keyspaceWaitMs;
+  for (let led = -1; led < shards;) {
+    await pause(1_000);
+    if (performance.now() > deadline) throw new Error(`${led} of ${shards} shards have a leader; no more came`);
+    led = 0;
+    for await (const { route } of admin.listShards(keyspace)) if ((route?.leaderStoreId ?? 0) !== 0) led++;
   }
 }
 
