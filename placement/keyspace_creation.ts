@@ -114,14 +114,12 @@ export async function createKeyspace(
     replicaCount,
     initialShards: startKeys.length,
   });
-  const chunks: Promise<number>[] = [];
+  // One after the other: applying thousands of shards in one turn would hold the event loop, and every connection, up.
   for (let at = 0; at < plans.length; at += shardsPerCommandMax) {
     const shards = plans.slice(at, at + shardsPerCommandMax);
-    chunks.push(member.proposer.propose({ kind: 'addShards', keyspaceId, shards }));
+    // A lost leadership fails it; the next leader takes the keyspace back.
+    await member.proposer.propose({ kind: 'addShards', keyspaceId, shards });
   }
-  // All of them settle: a lost leadership fails the rest too, and the next leader takes the keyspace back.
-  const results = await Promise.allSettled(chunks);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
   if (member.state.keyspace(keyspaceId) === undefined)
     throw new WireFault(placementUnavailable(member.leaderAddress()));
   return keyspaceId;
