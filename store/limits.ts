@@ -113,6 +113,19 @@ export const checksumPageRowsMax = 1_024;
 export const checksumPageBytesMax = 256 * 1024;
 /** Checksums that wait for a line to placement; past it the oldest is dropped, and its check ends without it. */
 export const checksumReportsMax = 256;
+/**
+ * Entries after a merge in which a write may have been sent before its client knew of the merge: more than a shard has on
+ * their way. One that comes later fails for its client as undetermined at worst.
+ */
+export const sessionPartEntries = 4_096;
+/** Former shards that a shard remembers to have taken in; past it the oldest are forgotten. */
+export const mergedShardsMax = 16;
+/** How often a store looks at the merges under way, milliseconds. */
+export const mergeLookMs = 100;
+/** How long a merge may wait for all replicas of the source to have its last entry before it is taken back, milliseconds. */
+export const mergePatienceMs = 5_000;
+/** How long a source's leader that cannot see the target waits before it hands over to another replica, milliseconds. */
+export const mergeBlindMs = 2_000;
 /** Keys of one page while a split looks for the middle of its shard. */
 export const splitPageRowsMax = 4_096;
 /** Keys kept as samples of the shard; when there are more, every other one is dropped. */

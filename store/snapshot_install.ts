@@ -5,6 +5,7 @@ import type { SessionRecord } from '../src/gen/skerry/v1/kv.js';
 import { ReplicaState } from '../src/gen/skerry/v1/kv.js';
 import type { Shard } from '../src/gen/skerry/v1/meta.js';
 import type { StagedSnapshot } from '../src/multiraft/host.js';
+import { dropReplica } from './drop_replica.js';
 import { encodeReplicaRecord } from './records.js';
 import { loadSnapshotRows } from './snapshot_rows.js';
 
@@ -28,6 +29,8 @@ export interface Installation {
   readonly stagedFile: string;
   /** What the replica held until now; null: nothing. */
   readonly previous: Shard | null;
+  /** Replicas of shards that the snapshot's shard took in: they end with step 1. */
+  readonly taken: readonly { readonly shard: Shard; readonly replicaId: number }[];
 }
 
 /** Returns the sessions that the snapshot brought. Throws SnapshotFormatError on a damaged snapshot. */
@@ -51,8 +54,9 @@ export async function installShardSnapshot(
 }
 
 function beginBatch(engine: Engine, installation: Installation): EngineBatch {
-  const { shard, previous } = installation;
+  const { shard, previous, taken } = installation;
   const batch = engine.newBatch();
+  for (const gone of taken) dropReplica(batch, gone.shard, gone.replicaId);
   for (const old of previous === null ? [shard] : [previous, shard]) {
     const data = dataRange(old.keyspaceId, old.startKey, old.endKey);
     batch.deleteRange(data.start, data.end);

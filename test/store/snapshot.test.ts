@@ -159,7 +159,7 @@ t.test('a crash at any step of an installation leaves the old state or is finish
         t.equal(record.stagedFile, 'snapshot-1', what);
         const { replicaId, appliedIndex, appliedTerm, stagedFile } = record;
         const shard = must(record.shard, 'a descriptor');
-        const again = { replicaId, shard, appliedIndex, appliedTerm, stagedFile, previous: null };
+        const again = { replicaId, shard, appliedIndex, appliedTerm, stagedFile, previous: null, taken: [] };
         await installShardSnapshot(engine, again, staged(chunks).read());
         t.same([...(await allRows(engine))], fresh, what);
       } else if (record.appliedIndex === 7) {
