@@ -10,6 +10,7 @@ import type { ShardRecord, StoreRecord } from './state/records.js';
 import { epochIsNewer } from './state/records.js';
 import type { Use } from './store_use.js';
 import { StoreUse } from './store_use.js';
+import { UnsteadyStores } from './unsteady_stores.js';
 
 /** Times after which a silent store counts as disconnected and as down. */
 export interface StoreTimes {
@@ -57,6 +58,7 @@ export class ClusterView {
   private readonly quarantined = new Map<number, { readonly storeId: number; readonly shardId: number }>();
   private readonly use = new StoreUse();
   private readonly slow = new SlowStores();
+  private readonly unsteady = new UnsteadyStores();
   /** Rules that a dry run tries out, by keyspace. */
   private readonly rulesTried = new Map<number, PlacementRules>();
   private readonly heldLoads = new Map<number, HeldLoad>();
@@ -94,6 +96,7 @@ export class ClusterView {
 
   /** Takes a store's report. Returns the shards of which a replica there was quarantined since the last one, or is not any more. */
   storeHeartbeat(storeId: number, report: StoreReport): number[] {
+    if (this.observations.has(storeId) && !this.isConnected(storeId)) this.unsteady.cameBack(storeId, this.now);
     this.observations.set(storeId, { report, atMs: this.now });
     this.slow.heard(storeId, report.fsyncP99Us, this.now);
     const named = new Set(report.quarantined.map((r) => r.replicaId));
@@ -277,12 +280,18 @@ export class ClusterView {
   /** Connected, wanted, and with a disk that syncs in time: may be given leaders. */
   acceptsLeaders(store: StoreRecord): boolean {
     const { storeId } = store;
-    return store.state === 'up' && this.isConnected(storeId) && !this.isStalled(storeId) && !this.slow.has(storeId);
+    if (store.state !== 'up' || !this.isConnected(storeId) || this.isStalled(storeId)) return false;
+    return !this.slow.has(storeId) && !this.isUnsteady(storeId);
   }
 
   /** Its disk has not synced for so long that it gave its leaderships away. */
   isStalled(storeId: number): boolean {
     return this.report(storeId)?.diskStalled === true;
+  }
+
+  /** It went away and came back too often lately to be given leaders. */
+  isUnsteady(storeId: number): boolean {
+    return this.unsteady.has(storeId, this.now);
   }
 
   /** Its disk has been slow for a while. */

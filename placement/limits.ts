@@ -89,12 +89,15 @@ export const operatorsPerRoundMax = 256;
 /** Shards that one round of a scheduler looks at; the next round goes on from there. */
 export const candidatesPerRoundMax = 65_536;
 /** What every replica counts in balance beside its bytes: below this, all shards cost alike. */
-export const replicaBaseBytes = 16 * 1024 * 1024;
+export const replicaBaseBytes = 4 * 1024 * 1024;
 /** A store whose slowest syncs took this long (p99, microseconds) for this time counts as slow... */
 export const slowSyncUs = 1_000_000;
 export const slowAfterMs = 30_000;
 /** ...and as sound again when they took half as long for this time. */
 export const soundAfterMs = 2 * 60_000;
+/** A store that came back from silence this many times within this time is given no leaders until the first of them is over. */
+export const flapsMax = 3;
+export const flapsWithinMs = 10 * 60_000;
 /** A load that a former leader measured counts on for this time: the new one averages over some seconds. */
 export const heldLoadMs = 30_000;
 /** Operations per second from which a shard may count as hot, if they are also this share of its leader's store. */

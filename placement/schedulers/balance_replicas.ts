@@ -23,6 +23,8 @@ import { evenEnough } from './scheduler.js';
 export const balanceReplicas: Scheduler = {
   name: 'balance-replicas',
   schedule(context): Round {
+    // What is being rebuilt or drained ends where there is least: what looks uneven on the way is not.
+    if (isRepairing(context)) return { plans: [], hindrance: { kind: 'order', first: 'repair' } };
     const plans: OperatorPlan[] = [];
     const taken = new Set<number>();
     let hindrance: Hindrance | null = null;
@@ -44,6 +46,13 @@ export const balanceReplicas: Scheduler = {
     return { plans, hindrance };
   },
 };
+
+function isRepairing({ operators }: SchedulerContext): boolean {
+  for (const { plan, steps } of operators.running()) {
+    if (plan.source === 'checker' && effectOf(steps).adds.length > 0) return true;
+  }
+  return false;
+}
 
 /** Which shards of a store a pass looks at. */
 interface Choice {

@@ -1,6 +1,7 @@
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { Hindrance } from '../hindrance.js';
-import { replicaScore } from '../choose_target.js';
+import { replicaScore, shardUse, useOf } from '../choose_target.js';
+import type { ClusterView } from '../cluster_view.js';
 import { scatterTolerance } from '../limits.js';
 import { limitReached } from '../move_limits.js';
 import type { OperatorPlan } from '../operators/operator.js';
@@ -73,19 +74,37 @@ function findMove(
   target: StoreLoad,
   fair: number,
 ): OperatorPlan | null {
-  // Balance would answer a larger difference with moves of its own.
-  if (!target.acceptsReplicas || replicaScore(target) - replicaScore(source) >= evenEnough(fair)) return null;
+  if (!target.acceptsReplicas) return null;
   const { view, cursors } = context;
+  const swaps = maySwap(context, keyspaceId, source, target);
   const from = source.store.storeId;
   let leading: ShardRecord | null = null;
   for (const shardId of cursors.through(`scatter ${keyspaceId} ${from}`, view.state.shardIdsOn(from))) {
     const shard = view.state.shard(shardId);
     if (shard?.keyspaceId !== keyspaceId || replicaOn(shard, from)?.role !== ReplicaRole.VOTER) continue;
+    if (!swaps && !staysEven(view, shardId, source, target, fair)) continue;
     if (movableHindrance(context, shard) !== null || placeRejection(context, shard, source, target) !== null) continue;
     if (view.leaderOf(shardId)?.leaderStoreId !== from) return moveOf(context, shard, source, target);
     leading ??= shard;
   }
   return leading === null ? null : moveOf(context, leading, source, target);
+}
+
+/** After the move the stores are still as even as balance wants them: it undoes nothing. */
+function staysEven(view: ClusterView, shardId: number, source: StoreLoad, target: StoreLoad, fair: number): boolean {
+  const use = shardUse(view, shardId);
+  const after = (useOf(target) + use) / target.weight - (useOf(source) - use) / source.weight;
+  return after <= evenEnough(fair);
+}
+
+/** The stores are even, and balance can answer the move with a shard of another keyspace that has too many on the target. */
+function maySwap({ view }: SchedulerContext, keyspaceId: number, source: StoreLoad, target: StoreLoad): boolean {
+  if (Math.abs(replicaScore(source) - replicaScore(target)) > 1) return false;
+  for (const other of view.state.keyspaces()) {
+    const on = (load: StoreLoad): number => view.state.replicasOf(other.keyspaceId, load.store.storeId) / load.weight;
+    if (other.keyspaceId !== keyspaceId && on(target) - on(source) >= 2) return true;
+  }
+  return false;
 }
 
 function moveOf(

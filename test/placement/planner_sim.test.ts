@@ -1,6 +1,6 @@
 import t from 'tap';
 import { distinctHosts } from '../../placement/isolation.js';
-import { SimCluster } from './support/sim_cluster.js';
+import { SimCluster } from './simulator/sim_cluster.js';
 
 function spread(counts: ReadonlyMap<number, number>): number {
   return Math.max(...counts.values()) - Math.min(...counts.values());
@@ -50,9 +50,7 @@ t.test('a larger store takes a larger share', async (t) => {
 
 t.test('the replicas of a dead store are rebuilt elsewhere, and only after its grace time', async (t) => {
   const cluster = clusterOf(4, 100);
-  const dead = cluster.stores.get(2);
-  if (dead === undefined) throw new Error('no store 2');
-  dead.alive = false;
+  cluster.kill(2);
   cluster.run(30);
   t.equal(totalArrivals(cluster), 0, 'nothing is rebuilt within the grace time');
   t.not(cluster.runUntilQuiet(20_000), -1, 'the cluster comes to rest');
@@ -64,13 +62,11 @@ t.test('the replicas of a dead store are rebuilt elsewhere, and only after its g
 
 t.test('with no store to spare a dead store is waited for, and said to be missed', async (t) => {
   const cluster = clusterOf(3, 20);
-  const dead = cluster.stores.get(2);
-  if (dead === undefined) throw new Error('no store 2');
-  dead.alive = false;
+  cluster.kill(2);
   cluster.run(200);
   t.equal(totalArrivals(cluster), 0);
   t.equal(cluster.planner.blockedCount, 20);
-  dead.alive = true;
+  cluster.revive(2);
   cluster.run(100);
   t.equal(cluster.planner.blockedCount, 0, 'its return heals the shards');
 });
@@ -96,12 +92,10 @@ t.test('a store that stops being drained is filled again', async (t) => {
 
 t.test('leaders that an outage piled up are spread again', async (t) => {
   const cluster = clusterOf(3, 90);
-  const store = cluster.stores.get(1);
-  if (store === undefined) throw new Error('no store 1');
-  store.alive = false;
+  cluster.kill(1);
   cluster.run(20);
   t.equal(cluster.view.leaders.countOn(1), 0, 'the others took over');
-  store.alive = true;
+  cluster.revive(1);
   t.not(cluster.runUntilQuiet(5_000), -1, 'the cluster comes to rest');
   t.ok(spread(cluster.leadersPerStore()) <= 1, [...cluster.leadersPerStore().values()].join(' '));
 });
@@ -138,9 +132,7 @@ t.test('balance that is switched off leaves an empty store empty, and repairs go
   cluster.addStore();
   cluster.run(400);
   t.equal(cluster.replicasPerStore().get(4), 0);
-  const dead = cluster.stores.get(1);
-  if (dead === undefined) throw new Error('no store 1');
-  dead.alive = false;
+  cluster.kill(1);
   t.not(cluster.runUntilQuiet(20_000, 100), -1);
   t.equal(cluster.replicasPerStore().get(4), 30);
 });

@@ -22,6 +22,15 @@ export interface SimStore {
   readonly storeId: number;
   alive: boolean;
   capacityBytes: number;
+  /** What its heartbeats say of its disk, microseconds. */
+  syncP99Us: number;
+}
+
+/** What the shards of a keyspace are like, by their position. */
+export interface ShardNature {
+  readonly bytes?: (at: number) => number;
+  readonly readsPerS?: (at: number) => number;
+  readonly writesPerS?: (at: number) => number;
 }
 
 interface SimShard {
@@ -30,15 +39,27 @@ interface SimShard {
   term: number;
   /** Ticks until a learner has caught up, by replica id. */
   readonly catchingUp: Map<number, number>;
-  /** Ticks until an election is won. */
+  /** Ticks since its leader's store died. */
   electionTicks: number;
+  readonly bytes: number;
+  readonly readsPerS: number;
+  readonly writesPerS: number;
 }
 
 const tickMs = 250;
 const scheduleEveryTicks = 2;
 const heartbeatEveryTicks = 4;
 const catchUpTicks = 4;
+/** Bytes of a snapshot that a store takes in per tick. */
+const snapshotBytesPerTick = 16 * 1024 * 1024;
 const electionTicks = 8;
+
+export interface SimOptions {
+  readonly seed?: number;
+  readonly limits?: MoveLimits;
+  readonly storeDownMs?: number;
+  readonly timed?: (what: 'tick' | 'round', run: () => void) => void;
+}
 
 /** The planner with stores that carry out its commands, on a clock that the test turns. */
 export class SimCluster {
@@ -48,14 +69,24 @@ export class SimCluster {
   readonly finished: Operator[] = [];
   readonly stores = new Map<number, SimStore>();
   readonly shards = new Map<number, SimShard>();
-  /** Replicas that arrived on a store by a finished joint change, by shard. */
+  /** Shards with a replica that is catching up, and shards whose leader's store died. */
+  private readonly catchingUp = new Set<SimShard>();
+  private readonly leaderless = new Set<SimShard>();
+  /** Leaderships handed over by command. */
+  transfers = 0;
+  /** When the last operator ran. */
+  lastBusyMs = 0;
+  /** Replicas that were made on a store after the beginning, by shard. */
   readonly arrivals = new Map<number, number>();
   balancing = true;
+  private readonly timed: NonNullable<SimOptions['timed']>;
   private readonly random: Prng;
   private readonly inbox: { readonly storeId: number; readonly command: StoreCommand }[] = [];
   private ticks = 0;
 
-  constructor(options: { seed?: number; limits?: MoveLimits; storeDownMs?: number } = {}) {
+  /** timed: runs each tick and each round of the planner, so that a benchmark can look at its clock. */
+  constructor(options: SimOptions = {}) {
+    this.timed = options.timed ?? ((_what, run) => run());
     this.random = new Prng(options.seed ?? 1);
     this.view = new ClusterView({
       state: () => this.state,
@@ -97,12 +128,12 @@ export class SimCluster {
       engine: 'sim',
       directoryId: name,
     });
-    this.stores.set(storeId, { storeId, alive: true, capacityBytes });
+    this.stores.set(storeId, { storeId, alive: true, capacityBytes, syncP99Us: 0 });
     this.heartbeat(must(this.stores.get(storeId), 'the store'));
     return storeId;
   }
 
-  createKeyspace(shards: number, replicaCount = 3): void {
+  createKeyspace(shards: number, replicaCount = 3, nature: ShardNature = {}): void {
     const loads = [...storeLoads(this.view, this.planner.table).values()];
     const placed = must(placeInitially({ seed: 'sim', shards, replicaCount, loads }), 'enough stores');
     const keyspaceId = this.apply({
@@ -120,13 +151,39 @@ export class SimCluster {
     }));
     this.apply({ kind: 'addShards', keyspaceId, shards: plans });
     this.apply({ kind: 'markKeyspaceReady', keyspaceId });
-    for (const shard of this.state.shards()) {
-      if (this.shards.has(shard.shardId)) continue;
-      const leaderStoreId = must(shard.replicas[0], 'a replica').storeId;
-      const made: SimShard = { shard, leaderStoreId, term: 6, catchingUp: new Map(), electionTicks: 0 };
+    let at = 0;
+    for (const shard of this.state.shardsIn(keyspaceId, noKey, noKey)) {
+      const made: SimShard = {
+        shard,
+        leaderStoreId: must(shard.replicas[0], 'a replica').storeId,
+        term: 6,
+        catchingUp: new Map(),
+        electionTicks: 0,
+        bytes: nature.bytes?.(at) ?? 0,
+        readsPerS: nature.readsPerS?.(at) ?? 0,
+        writesPerS: nature.writesPerS?.(at) ?? 0,
+      };
+      at++;
       this.shards.set(shard.shardId, made);
       this.report(made);
     }
+  }
+
+  /** The store stops, with everything on it. */
+  kill(storeId: number): void {
+    must(this.stores.get(storeId), 'the store').alive = false;
+    for (const shardId of this.view.leaders.ledBy(storeId)) {
+      this.leaderless.add(must(this.shards.get(shardId), 'the shard'));
+    }
+  }
+
+  /** It comes back with what it had. */
+  revive(storeId: number): void {
+    must(this.stores.get(storeId), 'the store').alive = true;
+  }
+
+  get nowMs(): number {
+    return this.ticks * tickMs;
   }
 
   /** Turns the clock by a number of ticks of 250 ms. */
@@ -161,9 +218,11 @@ export class SimCluster {
     }
     const commands = this.inbox.splice(0);
     for (const { storeId, command } of commands) this.execute(storeId, command);
-    for (const sim of this.shards.values()) this.live(sim);
-    this.planner.tick();
-    if (this.ticks % scheduleEveryTicks === 0) this.planner.schedule();
+    for (const sim of this.leaderless) this.elect(sim);
+    for (const sim of this.catchingUp) this.catchUp(sim);
+    this.timed('tick', () => this.planner.tick());
+    if (this.ticks % scheduleEveryTicks === 0) this.timed('round', () => this.planner.schedule());
+    if (this.planner.table.size > 0) this.lastBusyMs = this.nowMs;
   }
 
   private heartbeat(store: SimStore): void {
@@ -175,7 +234,7 @@ export class SimCluster {
       snapshotsInFlight: 0,
       incarnation: 1,
       diskFull: false,
-      fsyncP99Us: 0,
+      fsyncP99Us: store.syncP99Us,
       quarantined: [],
       quarantinedCount: 0,
       diskStalled: false,
@@ -186,19 +245,32 @@ export class SimCluster {
     return this.stores.get(storeId)?.alive === true;
   }
 
-  private live(sim: SimShard): void {
-    if (!this.isAlive(sim.leaderStoreId)) {
-      if (++sim.electionTicks < electionTicks) return;
-      const heirs = sim.shard.replicas.filter((r) => r.role === ReplicaRole.VOTER && this.isAlive(r.storeId));
-      const heir = heirs[this.random.int(0, heirs.length - 1)];
-      if (heir === undefined || !this.hasQuorum(sim)) return;
-      this.lead(sim, heir.storeId);
+  private elect(sim: SimShard): void {
+    if (this.isAlive(sim.leaderStoreId)) {
+      this.leaderless.delete(sim);
+      return;
     }
+    if (++sim.electionTicks < electionTicks || !this.hasQuorum(sim)) return;
+    const heirs = sim.shard.replicas.filter((r) => r.role === ReplicaRole.VOTER && this.isAlive(r.storeId));
+    const heir = heirs[this.random.int(0, heirs.length - 1)];
+    if (heir === undefined) return;
+    this.leaderless.delete(sim);
+    this.lead(sim, heir.storeId);
+  }
+
+  private catchUp(sim: SimShard): void {
+    if (!this.isAlive(sim.leaderStoreId)) return;
     for (const [replicaId, left] of sim.catchingUp) {
-      if (left > 1) sim.catchingUp.set(replicaId, left - 1);
-      else sim.catchingUp.delete(replicaId);
-      if (left === 1) this.report(sim);
+      const storeId = sim.shard.replicas.find((r) => r.replicaId === replicaId)?.storeId;
+      if (storeId !== undefined && !this.isAlive(storeId)) continue;
+      if (left > 1) {
+        sim.catchingUp.set(replicaId, left - 1);
+        continue;
+      }
+      sim.catchingUp.delete(replicaId);
+      this.report(sim);
     }
+    if (sim.catchingUp.size === 0) this.catchingUp.delete(sim);
   }
 
   private hasQuorum(sim: SimShard): boolean {
@@ -219,8 +291,10 @@ export class SimCluster {
     if (command.$case === 'transferLeader') {
       const sim = must(this.shards.get(command.value.shardId), 'the shard');
       const heir = sim.shard.replicas.find((r) => r.replicaId === command.value.toReplicaId);
-      if (sim.leaderStoreId === storeId && heir !== undefined && this.isAlive(heir.storeId))
+      if (sim.leaderStoreId === storeId && heir !== undefined && this.isAlive(heir.storeId)) {
+        this.transfers++;
         this.lead(sim, heir.storeId);
+      }
     } else if (command.$case === 'changeReplicas') {
       const sim = must(this.shards.get(command.value.shardId), 'the shard');
       const sameEpoch = sim.shard.epoch?.confVer === command.value.epoch?.confVer;
@@ -254,7 +328,8 @@ export class SimCluster {
         else if (at !== -1) replicas.splice(at, 1);
       } else if (present === undefined) {
         replicas.push({ replicaId, storeId, role });
-        sim.catchingUp.set(replicaId, catchUpTicks);
+        sim.catchingUp.set(replicaId, catchUpTicks + Math.ceil(sim.bytes / snapshotBytesPerTick));
+        this.catchingUp.add(sim);
         this.arrivals.set(sim.shard.shardId, (this.arrivals.get(sim.shard.shardId) ?? 0) + 1);
       } else {
         present.role = joint ? ReplicaRole.INCOMING_VOTER : role;
@@ -278,14 +353,16 @@ export class SimCluster {
         pending: sim.catchingUp.has(r.replicaId),
         matchIndex: 0,
       })),
-      approximateBytes: 0,
+      approximateBytes: sim.bytes,
       approximateKeys: 0,
-      readsPerS: 0,
-      writesPerS: 0,
+      readsPerS: sim.readsPerS,
+      writesPerS: sim.writesPerS,
     });
     this.planner.shardChanged(sim.shard.shardId);
   }
 }
+
+const noKey = Buffer.alloc(0);
 
 function leaveJoint(replicas: readonly Replica[]): Replica[] {
   return replicas
