@@ -29,6 +29,7 @@ const workloads: Readonly<Record<string, { about: string; load: () => Promise<Wo
     load: async () => (await import('./multiraft.js')).run,
   },
   engine: { about: 'the KV engine alone', load: async () => (await import('./engine.js')).run },
+  placement: { about: 'placement decisions, without I/O', load: async () => (await import('./placement.js')).run },
   snapshot: {
     about: 'a shard from one process to another',
     load: async () => (await import('./snapshot.js')).run,

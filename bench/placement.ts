@@ -46,7 +46,9 @@ function printCases(only: string | undefined): void {
     const found = runCase(simCase);
     const { moves, leastMoves, movedTwice, transfers, restAfterMs } = found;
     console.log(`\n${simCase.name}: ${simCase.about} (${found.stores} stores, ${found.shards} shards)`);
-    console.log(`  moves ${moves}, least possible ${leastMoves}, wasted ${moves - leastMoves}; moved twice ${movedTwice}`);
+    console.log(
+      `  moves ${moves}, least possible ${leastMoves}, wasted ${moves - leastMoves}; moved twice ${movedTwice}`,
+    );
     console.log(`  transfers ${transfers}; at rest after ${(restAfterMs / 1_000).toFixed(0)} s of virtual time`);
     console.log(
       `  furthest from a fair share: replicas ${percent(found.replicaSpread)}, leaders ${percent(found.leaderSpread)}, ` +
@@ -123,6 +125,7 @@ function reportBytes(at: number): Uint8Array {
       partitioning: Partitioning.RANGE,
       startKey: key(at),
       endKey: key(at + 1),
+      merge: undefined,
       epoch: { confVer: 1, version: 1 },
       replicas,
     },

@@ -9,7 +9,8 @@ export const settleTicks = 8;
 export function evenCluster({ stores, shards }: Scale, options: SimOptions): SimCluster {
   const cluster = new SimCluster(options);
   for (let i = 0; i < stores; i++) cluster.addStore();
-  for (let left = shards; left > 0; left -= shardsPerKeyspace) cluster.createKeyspace(Math.min(left, shardsPerKeyspace));
+  for (let left = shards; left > 0; left -= shardsPerKeyspace)
+    cluster.createKeyspace(Math.min(left, shardsPerKeyspace));
   cluster.run(settleTicks);
   return cluster;
 }

@@ -56,9 +56,7 @@ function reportOf(cluster: SimCluster, before: ReadonlyMap<number, number>, rest
   const arrivals = [...cluster.arrivals.values()];
   let leastMoves = 0;
   for (const [storeId, count] of after) leastMoves += Math.max(0, count - (before.get(storeId) ?? 0));
-  const up = [...cluster.stores.values()].filter(
-    (s) => s.alive && cluster.state.store(s.storeId)?.state === 'up',
-  );
+  const up = [...cluster.stores.values()].filter((s) => s.alive && cluster.state.store(s.storeId)?.state === 'up');
   const spread = (valueOf: (storeId: number) => number): number =>
     spreadOf(
       up.map((s) => valueOf(s.storeId)),
