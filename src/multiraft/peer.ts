@@ -9,16 +9,16 @@ import {
   MsgType,
   type ConfState,
   type Entry,
-  type HardState,
   type Message,
   type SnapshotMeta,
   emptyBuffer,
 } from '../raft/message.js';
 import { RawNode } from '../raft/raw_node.js';
 import { readFailedIndex, type Ready, type Role } from '../raft/ready.js';
-import type { GroupLog, LogRecord } from '../raftlog/raft_log.js';
+import type { GroupLog } from '../raftlog/raft_log.js';
 import { BeatSleep } from '../wire/beat_codec.js';
 import { Activity } from './activity.js';
+import { Appends } from './appends.js';
 import type { ApplyLoop } from './apply_loop.js';
 import type { ApplyPass } from './apply_pass.js';
 import type { AwakeSet } from './awake_set.js';
@@ -64,9 +64,6 @@ const neverTicks = 2 ** 30 - 1;
  *     transport, callers ─▶ mailbox ─▶ run() in the turn ─▶ core ─▶ Ready ─▶ log writer, outbox, apply loop
  *                                                            ▲                  │          │
  *                                                            └──── release() ◀──┴──────────┘
- *
- * INV: the records of one group reach the log in the order of its Readys. While a snapshot is being
- * installed later appends wait in `appendsWaiting`.
  */
 export class Peer implements Group, StorageOwner {
   readonly groupId: number;
@@ -108,12 +105,7 @@ export class Peer implements Group, StorageOwner {
   private reads: ReadWaiters | null = null;
   /** Null: none. A map for each of ten thousand groups would be heap for nothing. */
   private learnedHosts: Map<number, number> | null = null;
-  /** What the log holds or will hold once what was handed to it is written; the commit may run ahead of it. */
-  private hardState: HardState;
-  private commitUnwritten = false;
-  private appendsWaiting: Message[] = [];
-  private staged: StagedForInstall | null = null;
-  private installing: Promise<void> | null = null;
+  private readonly appends: Appends;
   private seenRole: Role = 'follower';
   private seenLeaderId = 0;
   private seenTerm = 0;
@@ -128,7 +120,7 @@ export class Peer implements Group, StorageOwner {
     this.appliedIndex = spec.applied.index;
     this.appliedTerm = spec.applied.term;
     this.confState = spec.confState;
-    this.hardState = log.hardState ?? { term: 0, vote: 0, commit: 0 };
+    this.appends = new Appends(this, parts, log.hardState);
     const storage = new StorageAdapter(log, this, spec.applied.index, spec.confState);
     this.core = new RawNode(coreConfig(this.host, spec, isNew), storage);
     this.seenTerm = this.core.term;
@@ -258,11 +250,11 @@ export class Peer implements Group, StorageOwner {
 
   /** True while a snapshot is staged for this group or being installed: it takes no other. */
   get hasSnapshot(): boolean {
-    return this.staged !== null || this.installing !== null;
+    return this.appends.hasSnapshot;
   }
 
   get isInstalling(): boolean {
-    return this.installing !== null;
+    return this.appends.isInstalling;
   }
 
   /** False: it has no state and no membership yet, and waits for its first snapshot. */
@@ -277,11 +269,9 @@ export class Peer implements Group, StorageOwner {
 
   /** A snapshot that is completely staged; the core decides in the turn whether it wants it. */
   deliverSnapshot(fromHost: number, staged: StagedForInstall): void {
-    assert(!this.hasSnapshot, 'one snapshot at a time');
+    this.appends.stage(staged);
     this.use();
     this.learnHost(staged.head.message.from, fromHost);
-    this.staged = staged;
-    this.markDirty();
   }
 
   tick(): void {
@@ -434,7 +424,7 @@ export class Peer implements Group, StorageOwner {
   run(): void {
     this.dirty = false;
     if (this.stopped) return;
-    const offered = this.offerSnapshot();
+    const offered = this.appends.offerStaged();
     if (this.inbox.length > 0) {
       const arrived = this.inbox;
       this.inbox = [];
@@ -445,21 +435,9 @@ export class Peer implements Group, StorageOwner {
     this.startReadRound();
     this.obeySleep();
     if (this.core.hasReady()) this.handle(this.core.ready());
-    if (offered !== null && this.staged === offered) this.discardStaged();
+    this.appends.settleOffer(offered);
     this.noticeLeadership();
     if (this.core.hasReady() || this.readsCanStart()) this.markDirty();
-  }
-
-  /**
-   * Gives a staged snapshot to the core once everything handed out before is applied, so that the state
-   * machine can be asked and told to install in one go.
-   */
-  private offerSnapshot(): StagedForInstall | null {
-    const staged = this.staged;
-    if (staged === null || this.applyJobs > 0 || this.installing !== null) return null;
-    const accepts = this.host.callbacks.acceptSnapshot?.(this.groupId, staged.head) ?? true;
-    if (accepts) this.core.step(staged.head.message);
-    return staged;
   }
 
   private handle(ready: Ready): void {
@@ -468,7 +446,7 @@ export class Peer implements Group, StorageOwner {
       else this.reads?.roundAnswered(context, index, this.appliedIndex);
     }
     for (const message of ready.messages) {
-      if (message.to === appendThread) this.append(message);
+      if (message.to === appendThread) this.appends.append(message);
       else if (message.to === applyThread) this.parts.apply.add(this, message);
       else if (message.type === MsgType.MsgSnap) this.parts.sender.request(this, message);
       else this.parts.outbox.send(this, message);
@@ -486,73 +464,18 @@ export class Peer implements Group, StorageOwner {
     }
   }
 
-  // The log.
-
-  private append(message: Message): void {
-    if (this.installing !== null) {
-      this.appendsWaiting.push(message);
-      return;
-    }
-    if (message.snapshot === null) {
-      this.write(message, null);
-      return;
-    }
-    const staged = this.staged;
-    assert(
-      staged !== null && staged.head.message.snapshot?.index === message.snapshot.index,
-      'the core installs the snapshot that it was given',
-    );
-    assert(this.applyJobs === 0, 'nothing is being applied below a snapshot');
-    this.staged = null;
-    this.installing = this.parts.installer.install(this, message.snapshot, staged, () => this.installed(message));
-  }
-
-  /** The state machine holds the snapshot, on disk. Only now may the log forget what it replaces. */
-  private installed(message: Message): void {
-    const meta = message.snapshot;
-    assert(meta !== null, 'an install has a snapshot');
-    this.installing = null;
-    if (this.stopped) return;
+  /** The state machine holds a snapshot in place of all that was applied. */
+  restored(meta: SnapshotMeta): void {
     this.appliedIndex = meta.index;
     this.appliedTerm = meta.term;
     this.confState = meta.confState;
-    this.write(message, meta);
-    const waiting = this.appendsWaiting;
-    this.appendsWaiting = [];
-    for (const later of waiting) this.append(later);
-    this.proposals.skippedTo(meta.index);
-    this.reads?.appliedTo(meta.index);
-    this.markDirty();
   }
 
-  /** Makes the log records of one MsgStorageAppend; with `restored`, the log starts anew after that snapshot. */
-  private write(message: Message, restored: SnapshotMeta | null): void {
-    const before = this.hardState;
-    if (message.term !== 0 || message.vote !== 0 || message.commit !== 0) {
-      this.hardState = { term: message.term, vote: message.vote, commit: message.commit };
-      this.commitUnwritten = true;
-    }
-    const { term, vote, commit } = this.hardState;
-    const records: LogRecord[] = [];
-    if (restored !== null) {
-      this.hardState = { term, vote, commit: Math.max(commit, restored.index) };
-      const { index } = restored;
-      records.push({
-        kind: 'reset',
-        groupId: this.groupId,
-        index,
-        term: restored.term,
-        hardState: this.hardState,
-      });
-      this.commitUnwritten = false;
-    }
-    const promised = term !== before.term || vote !== before.vote;
-    if (message.entries.length > 0 || (promised && restored === null)) {
-      const hardState = this.commitUnwritten ? this.hardState : null;
-      records.push({ kind: 'append', groupId: this.groupId, hardState, entries: message.entries });
-      this.commitUnwritten = false;
-    }
-    this.parts.writer.add(this, records, message.responses);
+  /** The log goes on behind a snapshot: what waited for entries inside of it will not see them. */
+  skippedTo(index: number): void {
+    this.proposals.skippedTo(index);
+    this.reads?.appliedTo(index);
+    this.markDirty();
   }
 
   // Applying, called by the apply loop.
@@ -666,18 +589,10 @@ export class Peer implements Group, StorageOwner {
       this.stopped = true;
       this.parts.awake.remove(this);
       this.inbox = [];
-      this.appendsWaiting = [];
-      this.discardStaged();
       this.proposals.stop();
       this.reads?.failAll(this.readFailure('stopped'));
     }
-    await this.installing;
-  }
-
-  private discardStaged(): void {
-    const staged = this.staged;
-    this.staged = null;
-    if (staged !== null) this.parts.installer.discard(staged);
+    await this.appends.stop();
   }
 
   private isOpen(): boolean {
