@@ -97,6 +97,37 @@ t.test('a follower that was away too long gets a snapshot, without looping, whil
   await cluster.close();
 });
 
+t.test('a snapshot whose connection breaks goes on where it stopped, and is read and installed once', async (t) => {
+  const cluster = await Cluster.start({ hosts: 4 });
+  await cluster.addGroup(1, [1, 2, 3], 1);
+  await cluster.waitForLeader(1);
+  await setMany(cluster, 1, 0, 40);
+  const leader = cluster.machine(1, 1);
+  const openSnapshot = leader.openSnapshot.bind(leader);
+  let opened = 0;
+  let chunks = 0;
+  leader.openSnapshot = async () => {
+    opened++;
+    const snapshot = await openSnapshot();
+    const next = async (): Promise<Buffer | null> => {
+      const chunk = await snapshot.next();
+      if (chunk === null) return null;
+      chunks++;
+      if (chunks === 6 || chunks === 13) cluster.network.disconnect(1, 4);
+      return chunk;
+    };
+    return { ...snapshot, next };
+  };
+  await addLearner(cluster, 1, 4);
+  await cluster.waitForCaughtUp(1);
+  t.equal(opened, 1, 'one view of the state was enough');
+  t.equal(chunks, 20, 'and each chunk was read once, two rows in each');
+  t.equal(cluster.machine(4, 1).installs, 1);
+  for (let i = 0; i < 40; i++) t.equal(await cluster.machine(4, 1).get(`k${i}`), `${i}`);
+  t.equal(cluster.host(1).multiRaft.stats().snapshotsSent, 1);
+  await cluster.close();
+});
+
 t.test('the log is compacted only behind an engine barrier', async (t) => {
   const cluster = await Cluster.start({ hosts: 1, options: eager });
   for (const groupId of [1, 2, 3]) await cluster.addGroup(groupId, [1], 1);
