@@ -280,7 +280,7 @@ export async function run(args: string[]): Promise<void> {
     seconds: Number(values.seconds),
     runs: Number(values.runs),
   };
-  console.log(`Raft log: ${o.entryBytes}-byte entries over ${o.groups} groups, fdatasync before every answer`);
+  console.log(`Raft log: ${o.entryBytes}-byte entries over ${o.groups} groups, synced before every answer`);
   console.log(`${machineShape()}; medians of ${o.runs} rounds, ${o.seconds} s each (smallest to largest)\n`);
   const rounds = await withLog(o, async (log, load) => {
     const all: Round[] = [];
