@@ -113,7 +113,7 @@ async function memory(cluster: BenchCluster, shards: number): Promise<Record<str
   const resident = cluster.memory();
   const heaps: number[] = [];
   for (const [i, store] of cluster.local.stores.entries()) {
-    await store.kill('SIGUSR2');
+    process.kill(store.pid, 'SIGUSR2');
     // The page is answered once the snapshot is written: it stops the event loop.
     await pause(1_000);
     heaps.push((await cluster.storeMetrics())[i]?.get('nodejs_heap_size_used_bytes') ?? NaN);
