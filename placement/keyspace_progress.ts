@@ -16,7 +16,7 @@ interface Creation {
 
 export interface KeyspaceProgressOptions {
   readonly view: ClusterView;
-  readonly send: (storeId: number, command: StoreCommand) => void;
+  readonly send: (storeId: number, command: NonNullable<StoreCommand['command']>) => void;
   /** Every shard has had a leader. Called until the keyspace is ready. */
   readonly complete: (keyspaceId: number) => void;
 }
@@ -129,9 +129,8 @@ export class KeyspaceProgress {
       for (let at = 0; at < list.length; at += shardsPerCreateMax) {
         const run = list.slice(at, at + shardsPerCreateMax);
         const firstLeaders = run.map((shard) => shard.replicas[0]?.replicaId ?? 0);
-        const command: StoreCommand['command'] = { $case: 'createShards', value: { shards: run, firstLeaders } };
         // No answer is waited for: the leader's report is the answer.
-        this.options.send(storeId, { commandId: 0, command });
+        this.options.send(storeId, { $case: 'createShards', value: { shards: run, firstLeaders } });
       }
     }
   }

@@ -8,6 +8,7 @@ import { DescriptorInbox } from './descriptor_inbox.js';
 import { KeyspaceProgress } from './keyspace_progress.js';
 import type { Hindrance } from './hindrance.js';
 import type { LeaderTable } from './leader_table.js';
+import { LooseCommands } from './loose_commands.js';
 import type { MoveLimits } from './move_limits.js';
 import { IdPool } from './operators/id_pool.js';
 import type { Operator } from './operators/operator.js';
@@ -61,6 +62,7 @@ export class LeaderWork {
   readonly sessions: StoreSessions;
   readonly scrubber: Scrubber;
   private readonly options: LeaderWorkOptions;
+  private readonly loose = new LooseCommands((storeId, command) => this.sessions.send(storeId, command));
   private readonly keyspaces: KeyspaceProgress;
   private readonly inbox: DescriptorInbox;
   private readonly ids: IdPool;
@@ -99,7 +101,7 @@ export class LeaderWork {
     });
     this.keyspaces = new KeyspaceProgress({
       view: this.view,
-      send: (storeId, command) => this.sessions.send(storeId, command),
+      send: (storeId, command) => this.loose.send(storeId, command),
       complete: (keyspaceId) => this.background({ kind: 'markKeyspaceReady', keyspaceId }),
     });
     this.timers.push(
@@ -143,9 +145,12 @@ export class LeaderWork {
     for (const shardId of frame.noLongerLed) {
       if (this.view.noLongerLed(storeId, shardId)) this.leaderChanged(shardId);
     }
+    const { logger } = this.options;
     for (const { commandId, error } of frame.results) {
       this.planner.controller.commandResult(commandId, error);
       this.scrubber.commandResult(commandId, error);
+      const what = error === undefined ? null : this.loose.describe(commandId);
+      if (what !== null) logger.warn({ storeId, commandId, what, error: error?.message }, 'a store refused a command');
     }
     for (const checksum of frame.checksums) this.scrubber.checksumReported(storeId, checksum);
     if (frame.held.length > 0) this.inspectHeld(storeId, frame.held);
@@ -230,10 +235,7 @@ export class LeaderWork {
       if (shard === undefined || epoch === undefined || epochIsNewer(epoch, shard.epoch)) continue;
       if (shard.replicas.some((r) => r.replicaId === replicaId)) continue;
       this.options.logger.info({ storeId, shardId, replicaId }, 'store holds a replica that was removed');
-      this.sessions.send(storeId, {
-        commandId: 0,
-        command: { $case: 'destroyReplica', value: { shardId, replicaId, epoch: shard.epoch } },
-      });
+      this.loose.send(storeId, { $case: 'destroyReplica', value: { shardId, replicaId, epoch: shard.epoch } });
     }
   }
 

@@ -51,6 +51,8 @@ export const watchersMax = 4_096;
 export const sessionBacklogMax = 16_384;
 /** Commands of one frame to a store. */
 export const commandsPerFrameMax = 256;
+/** Commands without an operator that are remembered for a store's refusal. */
+export const looseCommandsMax: number = 1_024;
 /** Shards of one CreateShards command. */
 export const shardsPerCreateMax = 128;
 /**

@@ -42,8 +42,8 @@ class Creation {
     this.apply({ kind: 'addShards', keyspaceId, shards: plans });
     this.progress = new KeyspaceProgress({
       view: this.view,
-      send: (storeId, { command }) => {
-        assert(command?.$case === 'createShards', 'it only tells stores to create');
+      send: (storeId, command) => {
+        assert(command.$case === 'createShards', 'it only tells stores to create');
         const list = this.named.get(storeId) ?? [];
         list.push(...command.value.shards.map((shard) => shard.shardId));
         this.named.set(storeId, list);
