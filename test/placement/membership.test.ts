@@ -1,6 +1,7 @@
 import t from 'tap';
 import { must } from '../../src/base/assert.js';
-import { SkerryError } from '../../src/client/index.js';
+import { Prng } from '../../src/base/prng.js';
+import { AdminClient, MetaClient, SkerryError } from '../../src/client/index.js';
 import { MemberRole } from '../../src/gen/skerry/v1/members.js';
 import type { PlacementMachine } from '../sim/placement_machine.js';
 import { PlacementGroup } from './support/placement_group.js';
@@ -148,3 +149,156 @@ t.test('all members are replaced one after the other while a client writes, and 
   t.equal(group.running.length, 3);
   for (const key of written) t.ok(await clock.resolve(writer.exists(key)), key);
 });
+
+/** Members are added and removed at random among power cuts and a network that loses frames; a client writes all the while. */
+class Turmoil {
+  private readonly group: PlacementGroup;
+  private readonly prng: Prng;
+  private readonly acked: string[] = [];
+  /** Whose addition is not known to have got through. */
+  private pending: PlacementMachine[] = [];
+
+  constructor(group: PlacementGroup, prng: Prng) {
+    this.group = group;
+    this.prng = prng;
+    group.onUnexpected = (error) => {
+      if (!error.message.includes('nobody has added')) throw error;
+    };
+  }
+
+  async step(name: string): Promise<void> {
+    const { group, prng } = this;
+    const { clock } = group;
+    const running = Promise.all([this.write(name), this.change(prng.int(0, 9))]);
+    await clock.advance(prng.int(50, 1_500));
+    this.bootAll();
+    await clock.resolve(running);
+  }
+
+  /** Ends the faults. */
+  async converge(): Promise<void> {
+    const { group } = this;
+    group.net.calm();
+    this.bootAll();
+    for (let round = 0; this.pending.length > 0; round++) {
+      if (round > 20) throw new Error('additions do not get through');
+      const again = this.pending.splice(0);
+      for (const machine of again) await group.clock.resolve(this.add(machine));
+    }
+    try {
+      await group.clock.until(() => this.isInOrder(), 'the group is as its records say', 120_000);
+    } catch (error) {
+      throw new Error(this.describe(), { cause: error });
+    }
+  }
+
+  /** Keys that a member lacks although their writes were acknowledged. */
+  lost(): string[] {
+    return this.group.running.flatMap((machine) => {
+      const { metadata } = this.group.memberOf(machine).state;
+      return this.acked.filter((key) => metadata.get(key) === undefined);
+    });
+  }
+
+  get ackedCount(): number {
+    return this.acked.length;
+  }
+
+  private stays(): PlacementMachine[] {
+    return this.group.machines.filter((m) => !m.wasRemoved && !this.pending.includes(m));
+  }
+
+  private bootAll(): void {
+    for (const machine of this.stays()) if (machine.state === 'down') machine.boot();
+  }
+
+  private async change(draw: number): Promise<void> {
+    const { group, prng } = this;
+    const stays = this.stays();
+    const victim = must(stays[prng.int(0, stays.length - 1)], 'a machine');
+    if (draw <= 1 && group.machines.length < 9) await this.add(group.newMachine());
+    else if (draw <= 3 && victim.memberId !== 0) await this.remove(victim);
+    else if (draw <= 6 && victim.state !== 'down') victim.powerCut();
+  }
+
+  private async add(machine: PlacementMachine): Promise<void> {
+    this.pending.push(machine);
+    const added = await this.attempt((admin) => admin.addMember(machine.name));
+    if (!added) return;
+    this.pending = this.pending.filter((m) => m !== machine);
+    machine.boot();
+  }
+
+  private async remove(machine: PlacementMachine): Promise<void> {
+    await this.attempt((admin) => admin.removeMember(machine.memberId));
+  }
+
+  private async attempt(act: (admin: AdminClient) => Promise<unknown>): Promise<boolean> {
+    try {
+      const admin = await AdminClient.connect(this.options());
+      await act(admin).finally(() => admin.close());
+      return true;
+    } catch (error) {
+      if (!(error instanceof SkerryError)) throw error;
+      return false;
+    }
+  }
+
+  private async write(key: string): Promise<void> {
+    try {
+      const meta = await MetaClient.connect(this.options());
+      await meta.set(key, key).finally(() => meta.close());
+      this.acked.push(key);
+    } catch (error) {
+      if (!(error instanceof SkerryError)) throw error;
+    }
+  }
+
+  /** Reaches whatever there is: the first members may all be gone. */
+  private options() {
+    return { ...this.group.clientOptions(), placement: this.group.machines.map((m) => m.name), timeoutMs: 2_000 };
+  }
+
+  private describe(): string {
+    const lines = this.group.machines.map(({ name, memberId, state, wasRemoved, member }) => {
+      const head = `${name} ${memberId} ${state}${wasRemoved ? ' removed' : ''}`;
+      if (member === null) return head;
+      const { role, term, leaderId, confState, applied, commit } = member.groupStatus();
+      const { membersVersion } = member.state.metaRecord;
+      const records = member.state.members.all().map((m) => `${m.memberId}${m.leaving ? '-' : ''}`);
+      const change = JSON.stringify(member.memberChange);
+      const group = `[${confState.voters.join(' ')}] learners [${confState.learners.join(' ')}]`;
+      return `${head} ${role} ${term} of ${leaderId} at ${applied}/${commit} ${group} v${membersVersion} ${records.join(' ')} ${change}`;
+    });
+    return `the group is not as its records say:\n${lines.join('\n')}`;
+  }
+
+  private isInOrder(): boolean {
+    const { group } = this;
+    const running = group.running;
+    const ids = running.map((m) => m.memberId).sort((a, b) => a - b);
+    const lastIndex = Math.max(...running.map((m) => group.memberOf(m).groupStatus().lastIndex));
+    return running.every((machine) => {
+      const { state } = group.memberOf(machine);
+      const { confState, applied } = group.memberOf(machine).groupStatus();
+      const { voters, learners } = confState;
+      if (applied < lastIndex) return false;
+      const recorded = state.members.all().map((m) => m.memberId);
+      const sorted = [...voters].sort((a, b) => a - b);
+      return learners.length === 0 && recorded.join() === ids.join() && sorted.join() === ids.join();
+    });
+  }
+}
+
+for (let seed = 1; seed <= 12; seed++) {
+  t.test(`turmoil ${seed}: members come and go under faults, and no acknowledged write is lost`, async (t) => {
+    const prng = new Prng(seed);
+    const group = await PlacementGroup.start(prng.int(0, 1) === 0 ? 1 : 3);
+    group.net.setWeather(5, 0.02);
+    const turmoil = new Turmoil(group, prng);
+    for (let step = 0; step < 30; step++) await turmoil.step(`step ${step}`);
+    await turmoil.converge();
+    t.ok(turmoil.ackedCount > 5, `${turmoil.ackedCount} acknowledged`);
+    t.same(turmoil.lost(), []);
+  });
+}

@@ -31,6 +31,8 @@ export class PlacementMachine extends Machine {
 
   /** 0: not known yet, since it joins a running group. */
   memberId = this.around.placementAddresses.indexOf(this.name) + 1;
+  /** Where it looks for the group that it joins. */
+  joinAddresses: () => readonly string[] = () => this.around.placementAddresses;
   /** The group has taken this member out. */
   wasRemoved = false;
   /** What its identity file would hold, for a member that joined. */
@@ -93,8 +95,8 @@ export class PlacementMachine extends Machine {
 
   /** Learns who it is, the first time; the members that it was told of, each time. */
   private async join(runtime: VirtualRuntime): Promise<readonly MemberAddress[]> {
-    const { net, placementAddresses } = this.around;
-    const cluster = await findCluster(net.rpc.dial(this.name, runtime), placementAddresses, this.name, runtime);
+    const dial = this.around.net.rpc.dial(this.name, runtime);
+    const cluster = await findCluster(dial, this.joinAddresses(), this.name, runtime);
     if (this.joined === null) {
       if (cluster === null || cluster.memberId === 0) throw new Error('nobody has added this placement member');
       this.memberId = cluster.memberId;

@@ -64,6 +64,7 @@ export class PlacementGroup {
   newMachine(): PlacementMachine {
     const number = this.machines.length + 1;
     const machine = new PlacementMachine(`placement-${number}:1`, this.around, number);
+    machine.joinAddresses = () => this.machines.filter((m) => m !== machine).map((m) => m.name);
     this.machines.push(machine);
     return machine;
   }
@@ -92,7 +93,7 @@ export class PlacementGroup {
     return this.clock.resolve(AdminClient.connect(this.clientOptions(machine)));
   }
 
-  private clientOptions(machine: PlacementMachine | undefined) {
+  clientOptions(machine?: PlacementMachine) {
     const placement = machine === undefined ? this.around.placementAddresses : [machine.name];
     return { placement, timeoutMs: 5_000, runtime: this.callers, dial: this.net.rpc.dial('caller', this.callers) };
   }
