@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { must } from '../src/base/assert.js';
 import { Prng } from '../src/base/prng.js';
+import { CachedEngine } from '../src/engine/cached_engine.js';
 import type { Engine } from '../src/engine/engine.js';
+import { cacheBytesDefault } from '../src/engine/limits.js';
 import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
 import { loadBinding } from '../src/engine/binding_loader.js';
 import { openDatabase } from '../src/engine/storage.js';
@@ -24,6 +26,7 @@ const batchPuts = 256;
 const valueBytes = 256;
 const keys = 200_000;
 const getKeys = 100;
+const atHandKeys = 50_000;
 const roundPuts = batchPuts * 800;
 const roundGets = getKeys * 1_000;
 const putsFigure = 'puts, 256 per batch, 2 batches under way';
@@ -67,6 +70,7 @@ export async function run(args: readonly string[]): Promise<void> {
       await benchPuts(engine, prng, note);
       await benchGets(engine, prng, 1, note);
       await benchGets(engine, prng, 8, note);
+      await benchAtHand(engine, prng, note);
       await benchHop(engine, note);
       await benchSynced(engine, prng, note);
       benchRaw(raw, prng, note);
@@ -136,6 +140,22 @@ async function benchGets(engine: Engine, prng: Prng, width: number, note: Note):
   );
   note(`gets, 100 per getMany, ${width} under way`, 'gets/s', roundGets / (wallMs / 1e3));
   note(`  loop per get, ${width} under way`, 'us', (busyMs * 1e3) / roundGets);
+}
+
+/** Gets of keys whose values are in the event loop's memory, one at a time as a store asks for them. */
+async function benchAtHand(engine: Engine, prng: Prng, note: Note): Promise<void> {
+  const cached = new CachedEngine(engine, { bytes: cacheBytesDefault });
+  const wanted = Array.from({ length: atHandKeys }, () => must(allKeys[prng.int(0, keys - 1)], 'a key'));
+  for (let at = 0; at < wanted.length; at += getKeys) await cached.getMany(wanted.slice(at, at + getKeys));
+  let found = 0;
+  const { busyMs } = await timed(() => {
+    for (let n = 0; n < roundGets; n++) {
+      if (cached.getNow([must(wanted[n % atHandKeys], 'a key')]) !== null) found++;
+    }
+    return Promise.resolve();
+  });
+  note('gets at hand, 1 per call, found', '%', (100 * found) / roundGets);
+  note('  loop per get at hand', 'us', (busyMs * 1e3) / roundGets);
 }
 
 async function benchHop(engine: Engine, note: Note): Promise<void> {

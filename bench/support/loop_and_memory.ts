@@ -1,7 +1,8 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 
 const resolutionMs = 1;
-const sampleMs = 25;
+/** Reading the resident size takes a millisecond or more of the loop that is watched. */
+const sampleMs = 200;
 
 export interface Watched {
   readonly blockedMs: number;
