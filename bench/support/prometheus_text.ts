@@ -3,7 +3,8 @@ import { get } from 'node:http';
 /** Reads a /metrics page and sums every sample of each metric over its labels. */
 export function scrape(address: string): Promise<Map<string, number>> {
   return new Promise((resolve, reject) => {
-    get(`http://${address}/metrics`, (response) => {
+    // A connection of its own: a store that stood still may have closed the last one.
+    get(`http://${address}/metrics`, { agent: false }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => (text += chunk));
