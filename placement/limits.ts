@@ -88,8 +88,8 @@ export const retriesPerTickMax = 256;
 /** Operators that one round of a scheduler makes at most. */
 export const operatorsPerRoundMax = 256;
 
-/** Shards that one round of a scheduler looks at; the next round goes on from there. */
-export const candidatesPerRoundMax = 65_536;
+/** Shards that one pass of a scheduler looks at; the next round goes on from there. */
+export const candidatesPerRoundMax = 2_048;
 /** What every replica counts in balance beside its bytes: below this, all shards cost alike. */
 export const replicaBaseBytes = 4 * 1024 * 1024;
 /** A store whose slowest syncs took this long (p99, microseconds) for this time counts as slow... */

@@ -23,6 +23,7 @@ import { scatterKeyspaces } from './schedulers/scatter_keyspaces.js';
 import type { Scheduler, SchedulerContext } from './schedulers/scheduler.js';
 import type { ShardSizes } from './shard_sizes.js';
 import { addInFlight, storeLoads } from './store_loads.js';
+import type { WhyContext } from './why.js';
 
 export interface PlannerOptions {
   readonly view: ClusterView;
@@ -63,8 +64,6 @@ export class Planner {
   private readonly waiting = new Set<number>();
   private readonly blocked = new Map<number, Blocked>();
   private readonly cursors = new Cursors();
-  /** Why each scheduler planned no more in its last round. */
-  private readonly rounds = new Map<string, Hindrance | null>();
   private readonly downStores = new Set<number>();
 
   constructor(options: PlannerOptions) {
@@ -80,6 +79,17 @@ export class Planner {
         finished(operator);
       },
     });
+  }
+
+  /** What every part of placement wants now, and what holds it back (why.ts). */
+  whyContext(): WhyContext {
+    const hindrance: Hindrance | null = this.options.view.isSettled() ? null : { kind: 'unsettled' };
+    return {
+      checks: this.checkContext(),
+      scheduling: this.schedulerContext(),
+      balance: hindrance ?? this.options.balanceHindrance(),
+      blockedOn: (shardId) => this.blocked.get(shardId),
+    };
   }
 
   /** Why a shard that needs something does not get it; undefined: nothing holds it back. */
@@ -142,9 +152,7 @@ export class Planner {
 
   private run(schedulers: readonly Scheduler[]): void {
     for (const scheduler of schedulers) {
-      const { plans, hindrance } = scheduler.schedule(this.schedulerContext());
-      this.rounds.set(scheduler.name, hindrance);
-      for (const plan of plans) {
+      for (const plan of scheduler.schedule(this.schedulerContext()).plans) {
         if (!this.controller.admit(plan).ok) return;
       }
     }

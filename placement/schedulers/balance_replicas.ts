@@ -31,6 +31,8 @@ export const balanceReplicas: Scheduler = {
     // Moving a leader costs a transfer as well, so followers of other stores go before the leaders of the fullest one. A shard
     // of a keyspace that the target has little of goes before others, so that each keyspace is spread, too.
     for (const choice of choices) {
+      // Each has its own share, or one that finds nothing would keep the next from looking.
+      context.cursors.refill();
       while (plans.length < operatorsPerRoundMax) {
         const next = nextMove(context, choice, taken);
         if (next.plan === null) {

@@ -22,7 +22,9 @@ import { clusterStatus } from './cluster_status.js';
 import { keyspaceToWire, operatorToWire, shardStatusToWire, storeToWire } from './convert.js';
 import type { LeaderContext } from './unary.js';
 import { atLeader, local } from './unary.js';
+import { policyOf, setPolicy } from './keyspace_policy.js';
 import { verifyShard } from './verify_shard.js';
+import { shardDecisions, storeDecisions } from './why.js';
 
 /** The service of operators, people and tools. What stores report is known to the leader alone, so most of it goes there. */
 export function adminService(member: PlacementMember): AdminServer {
@@ -84,6 +86,10 @@ export function adminService(member: PlacementMember): AdminServer {
       return { operator: operatorToWire(operator, work.view.nowMs) };
     }),
     verifyShard: atLeader(member, methods.verifyShard, ({ shardId }, ctx) => verifyShard(ctx, shardId)),
+    whyShard: atLeader(member, methods.whyShard, ({ shardId }, ctx) => shardDecisions(ctx, shardId)),
+    whyStore: atLeader(member, methods.whyStore, ({ storeId }, ctx) => storeDecisions(ctx, storeId)),
+    setKeyspacePolicy: atLeader(member, methods.setKeyspacePolicy, (request, ctx) => setPolicy(ctx, request)),
+    getKeyspacePolicy: atLeader(member, methods.getKeyspacePolicy, ({ keyspace }) => policyOf(member, keyspace)),
     getClusterStatus: getClusterStatus(member),
   };
 }

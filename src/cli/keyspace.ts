@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import type { Keyspace } from '../gen/skerry/v1/meta.js';
 import { KeyspaceState, Partitioning } from '../gen/skerry/v1/meta.js';
 import { wholeNumber, withAdmin } from './context.js';
+import { keyspacePolicyCommand } from './keyspace_policy.js';
 import { nameOfValue } from './names.js';
 import type { Column } from './output.js';
 import { message, printRows } from './output.js';
@@ -76,5 +77,9 @@ export function keyspaceCommand(): Command {
       await printRows(command, (await admin.listKeyspaces()).map(keyspaceView), columns);
     }),
   );
-  return new Command('keyspace').description('make and list keyspaces').addCommand(create).addCommand(list);
+  return new Command('keyspace')
+    .description('make and list keyspaces, and say what they want of their replicas')
+    .addCommand(create)
+    .addCommand(list)
+    .addCommand(keyspacePolicyCommand());
 }

@@ -7,6 +7,7 @@ import { operatorColumns, operatorView } from './operator.js';
 import { message, printOne, printRows } from './output.js';
 import { shardVerifyCommand } from './shard_verify.js';
 import { shardColumns, shardDetailColumns, shardView } from './shard_view.js';
+import { whyCommand } from './why.js';
 
 const shardId = ['<shard>', 'shard id', wholeNumber(1)] as const;
 
@@ -120,6 +121,7 @@ export function shardCommand(): Command {
     .description('list, show and change shards')
     .addCommand(listCommand())
     .addCommand(showCommand())
+    .addCommand(whyCommand('shard', (admin, id) => admin.whyShard(id)))
     .addCommand(shardVerifyCommand())
     .addCommand(split)
     .addCommand(merge)

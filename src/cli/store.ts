@@ -6,6 +6,7 @@ import { nameOfValue } from './names.js';
 import type { Column } from './output.js';
 import { bytesForPeople, message, printRows } from './output.js';
 import { storeInspectCommand } from './store_inspect.js';
+import { whyCommand } from './why.js';
 
 export interface StoreView {
   readonly storeId: number;
@@ -80,5 +81,6 @@ export function storeCommand(): Command {
     .description('list and drain stores, look into a stopped one')
     .addCommand(list)
     .addCommand(drain)
+    .addCommand(whyCommand('store', (admin, id) => admin.whyStore(id)))
     .addCommand(storeInspectCommand());
 }

@@ -3,7 +3,14 @@ import { nodeRuntime } from '../base/node_runtime.js';
 import type { Runtime } from '../base/runtime.js';
 import type { Dial, RpcMethod } from '../rpc/channel.js';
 import { dialGrpc } from '../rpc/grpc_channel.js';
-import type { GetClusterStatusResponse, Operator, ShardStatus, VerifyShardResponse } from '../gen/skerry/v1/admin.js';
+import type {
+  Decision,
+  GetClusterStatusResponse,
+  Operator,
+  PlacementPolicy,
+  ShardStatus,
+  VerifyShardResponse,
+} from '../gen/skerry/v1/admin.js';
 import { AdminService } from '../gen/skerry/v1/admin.js';
 import type { MemberStatus } from '../gen/skerry/v1/members.js';
 import { MembersService } from '../gen/skerry/v1/members.js';
@@ -194,6 +201,24 @@ export class AdminClient {
   async cancelOperator(operatorId: number): Promise<Operator> {
     const reply = await this.#change(AdminService.cancelOperator, { operatorId });
     return must(reply.operator, 'an operator in the reply');
+  }
+
+  /** What placement wants for a shard, and what holds it back. */
+  async whyShard(shardId: number): Promise<Decision[]> {
+    return (await this.#read(AdminService.whyShard, { shardId })).decisions;
+  }
+
+  async whyStore(storeId: number): Promise<Decision[]> {
+    return (await this.#read(AdminService.whyStore, { storeId })).decisions;
+  }
+
+  /** What the policy sets in motion; with `plan` nothing is changed. */
+  async setKeyspacePolicy(keyspace: string, policy: PlacementPolicy, plan = false): Promise<string[]> {
+    return (await this.#change(AdminService.setKeyspacePolicy, { keyspace, policy, plan })).changes;
+  }
+
+  async getKeyspacePolicy(keyspace: string): Promise<PlacementPolicy> {
+    return must((await this.#read(AdminService.getKeyspacePolicy, { keyspace })).policy, 'a policy in the reply');
   }
 
   clusterStatus(): Promise<GetClusterStatusResponse> {

@@ -364,6 +364,96 @@ export interface VerifyShardResponse {
   replicas: ReplicaCheck[];
 }
 
+/** Decision is what one part of placement wants, and what holds it back. */
+export interface Decision {
+  /** A checker, a scheduler, or the operator at work. */
+  by: string;
+  /** Empty: nothing. */
+  wants: string;
+  /** The kind of what holds it back, for example limit, noCandidate, label, tolerance or windowClosed; empty: nothing. */
+  heldBy: string;
+  /** The same for people. */
+  detail: string;
+  /** Milliseconds until it looks again, at most. */
+  looksAgainMs: number;
+}
+
+/** WhyShardRequest names a shard. */
+export interface WhyShardRequest {
+  clusterId: number;
+  shardId: number;
+}
+
+/** WhyShardResponse has every part's decision. */
+export interface WhyShardResponse {
+  error: Error | undefined;
+  decisions: Decision[];
+}
+
+/** WhyStoreRequest names a store. */
+export interface WhyStoreRequest {
+  clusterId: number;
+  storeId: number;
+}
+
+/** WhyStoreResponse has the decisions that concern it. */
+export interface WhyStoreResponse {
+  error: Error | undefined;
+  decisions: Decision[];
+}
+
+/** LabelRule is a label that a store must have, with one of these values. */
+export interface LabelRule {
+  key: string;
+  values: string[];
+}
+
+/** LearnerRule asks for learners on stores with these labels. */
+export interface LearnerRule {
+  count: number;
+  on: LabelRule[];
+}
+
+/** PlacementPolicy is what a keyspace wants of its replicas. */
+export interface PlacementPolicy {
+  voters: number;
+  /** Labels that a store must have, all of them, to hold a voter. */
+  votersOn: LabelRule[];
+  /** The label that voters are kept apart by; empty: zone. Hosts are always kept apart. */
+  spread: string;
+  /** Values of it that there must be, and that are enough; 0: as many as can be had. */
+  spreadOver: number;
+  /** Labels of the store that should lead; empty: any voter's. */
+  leaderOn: LabelRule[];
+  learners: LearnerRule[];
+}
+
+/** SetKeyspacePolicyRequest: plan true changes nothing and says what would be done. */
+export interface SetKeyspacePolicyRequest {
+  clusterId: number;
+  keyspace: string;
+  policy: PlacementPolicy | undefined;
+  plan: boolean;
+}
+
+/** SetKeyspacePolicyResponse: what the policy sets in motion, a line per kind of change, as of now. */
+export interface SetKeyspacePolicyResponse {
+  error: Error | undefined;
+  changes: string[];
+}
+
+/** GetKeyspacePolicyRequest names a keyspace. */
+export interface GetKeyspacePolicyRequest {
+  clusterId: number;
+  keyspace: string;
+}
+
+/** GetKeyspacePolicyResponse shows its policy, or the one that its replica count amounts to. */
+export interface GetKeyspacePolicyResponse {
+  error: Error | undefined;
+  policy: PlacementPolicy | undefined;
+}
+
 /** GetClusterStatusRequest asks for the summary. */
 export interface GetClusterStatusRequest {
   clusterId: number;
@@ -3247,6 +3337,920 @@ export const VerifyShardResponse: MessageFns<VerifyShardResponse> = {
   },
 };
 
+function createBaseDecision(): Decision {
+  return { by: '', wants: '', heldBy: '', detail: '', looksAgainMs: 0 };
+}
+
+export const Decision: MessageFns<Decision> = {
+  encode(message: Decision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.by !== '') {
+      writer.uint32(10).string(message.by);
+    }
+    if (message.wants !== '') {
+      writer.uint32(18).string(message.wants);
+    }
+    if (message.heldBy !== '') {
+      writer.uint32(26).string(message.heldBy);
+    }
+    if (message.detail !== '') {
+      writer.uint32(34).string(message.detail);
+    }
+    if (message.looksAgainMs !== 0) {
+      writer.uint32(40).uint64(message.looksAgainMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Decision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.wants = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.heldBy = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.looksAgainMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Decision>, I>>(base?: I): Decision {
+    return Decision.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Decision>, I>>(object: I): Decision {
+    const message = createBaseDecision();
+    message.by = object.by ?? '';
+    message.wants = object.wants ?? '';
+    message.heldBy = object.heldBy ?? '';
+    message.detail = object.detail ?? '';
+    message.looksAgainMs = object.looksAgainMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseWhyShardRequest(): WhyShardRequest {
+  return { clusterId: 0, shardId: 0 };
+}
+
+export const WhyShardRequest: MessageFns<WhyShardRequest> = {
+  encode(message: WhyShardRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(16).uint64(message.shardId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WhyShardRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWhyShardRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WhyShardRequest>, I>>(base?: I): WhyShardRequest {
+    return WhyShardRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WhyShardRequest>, I>>(object: I): WhyShardRequest {
+    const message = createBaseWhyShardRequest();
+    message.clusterId = object.clusterId ?? 0;
+    message.shardId = object.shardId ?? 0;
+    return message;
+  },
+};
+
+function createBaseWhyShardResponse(): WhyShardResponse {
+  return { error: undefined, decisions: [] };
+}
+
+export const WhyShardResponse: MessageFns<WhyShardResponse> = {
+  encode(message: WhyShardResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.decisions) {
+      Decision.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WhyShardResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWhyShardResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.decisions.push(Decision.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WhyShardResponse>, I>>(base?: I): WhyShardResponse {
+    return WhyShardResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WhyShardResponse>, I>>(object: I): WhyShardResponse {
+    const message = createBaseWhyShardResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    message.decisions = object.decisions?.map((e) => Decision.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseWhyStoreRequest(): WhyStoreRequest {
+  return { clusterId: 0, storeId: 0 };
+}
+
+export const WhyStoreRequest: MessageFns<WhyStoreRequest> = {
+  encode(message: WhyStoreRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    if (message.storeId !== 0) {
+      writer.uint32(16).uint64(message.storeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WhyStoreRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWhyStoreRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.storeId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WhyStoreRequest>, I>>(base?: I): WhyStoreRequest {
+    return WhyStoreRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WhyStoreRequest>, I>>(object: I): WhyStoreRequest {
+    const message = createBaseWhyStoreRequest();
+    message.clusterId = object.clusterId ?? 0;
+    message.storeId = object.storeId ?? 0;
+    return message;
+  },
+};
+
+function createBaseWhyStoreResponse(): WhyStoreResponse {
+  return { error: undefined, decisions: [] };
+}
+
+export const WhyStoreResponse: MessageFns<WhyStoreResponse> = {
+  encode(message: WhyStoreResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.decisions) {
+      Decision.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WhyStoreResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWhyStoreResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.decisions.push(Decision.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WhyStoreResponse>, I>>(base?: I): WhyStoreResponse {
+    return WhyStoreResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WhyStoreResponse>, I>>(object: I): WhyStoreResponse {
+    const message = createBaseWhyStoreResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    message.decisions = object.decisions?.map((e) => Decision.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLabelRule(): LabelRule {
+  return { key: '', values: [] };
+}
+
+export const LabelRule: MessageFns<LabelRule> = {
+  encode(message: LabelRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== '') {
+      writer.uint32(10).string(message.key);
+    }
+    for (const v of message.values) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.values.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LabelRule>, I>>(base?: I): LabelRule {
+    return LabelRule.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LabelRule>, I>>(object: I): LabelRule {
+    const message = createBaseLabelRule();
+    message.key = object.key ?? '';
+    message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseLearnerRule(): LearnerRule {
+  return { count: 0, on: [] };
+}
+
+export const LearnerRule: MessageFns<LearnerRule> = {
+  encode(message: LearnerRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0) {
+      writer.uint32(8).uint32(message.count);
+    }
+    for (const v of message.on) {
+      LabelRule.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LearnerRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLearnerRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.on.push(LabelRule.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LearnerRule>, I>>(base?: I): LearnerRule {
+    return LearnerRule.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LearnerRule>, I>>(object: I): LearnerRule {
+    const message = createBaseLearnerRule();
+    message.count = object.count ?? 0;
+    message.on = object.on?.map((e) => LabelRule.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePlacementPolicy(): PlacementPolicy {
+  return { voters: 0, votersOn: [], spread: '', spreadOver: 0, leaderOn: [], learners: [] };
+}
+
+export const PlacementPolicy: MessageFns<PlacementPolicy> = {
+  encode(message: PlacementPolicy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.voters !== 0) {
+      writer.uint32(8).uint32(message.voters);
+    }
+    for (const v of message.votersOn) {
+      LabelRule.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.spread !== '') {
+      writer.uint32(26).string(message.spread);
+    }
+    if (message.spreadOver !== 0) {
+      writer.uint32(32).uint32(message.spreadOver);
+    }
+    for (const v of message.leaderOn) {
+      LabelRule.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.learners) {
+      LearnerRule.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlacementPolicy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacementPolicy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.voters = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.votersOn.push(LabelRule.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.spread = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.spreadOver = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.leaderOn.push(LabelRule.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.learners.push(LearnerRule.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PlacementPolicy>, I>>(base?: I): PlacementPolicy {
+    return PlacementPolicy.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PlacementPolicy>, I>>(object: I): PlacementPolicy {
+    const message = createBasePlacementPolicy();
+    message.voters = object.voters ?? 0;
+    message.votersOn = object.votersOn?.map((e) => LabelRule.fromPartial(e)) || [];
+    message.spread = object.spread ?? '';
+    message.spreadOver = object.spreadOver ?? 0;
+    message.leaderOn = object.leaderOn?.map((e) => LabelRule.fromPartial(e)) || [];
+    message.learners = object.learners?.map((e) => LearnerRule.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSetKeyspacePolicyRequest(): SetKeyspacePolicyRequest {
+  return { clusterId: 0, keyspace: '', policy: undefined, plan: false };
+}
+
+export const SetKeyspacePolicyRequest: MessageFns<SetKeyspacePolicyRequest> = {
+  encode(message: SetKeyspacePolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    if (message.keyspace !== '') {
+      writer.uint32(18).string(message.keyspace);
+    }
+    if (message.policy !== undefined) {
+      PlacementPolicy.encode(message.policy, writer.uint32(26).fork()).join();
+    }
+    if (message.plan !== false) {
+      writer.uint32(32).bool(message.plan);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetKeyspacePolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetKeyspacePolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.keyspace = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.policy = PlacementPolicy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.plan = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetKeyspacePolicyRequest>, I>>(base?: I): SetKeyspacePolicyRequest {
+    return SetKeyspacePolicyRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetKeyspacePolicyRequest>, I>>(object: I): SetKeyspacePolicyRequest {
+    const message = createBaseSetKeyspacePolicyRequest();
+    message.clusterId = object.clusterId ?? 0;
+    message.keyspace = object.keyspace ?? '';
+    message.policy =
+      object.policy !== undefined && object.policy !== null ? PlacementPolicy.fromPartial(object.policy) : undefined;
+    message.plan = object.plan ?? false;
+    return message;
+  },
+};
+
+function createBaseSetKeyspacePolicyResponse(): SetKeyspacePolicyResponse {
+  return { error: undefined, changes: [] };
+}
+
+export const SetKeyspacePolicyResponse: MessageFns<SetKeyspacePolicyResponse> = {
+  encode(message: SetKeyspacePolicyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.changes) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetKeyspacePolicyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetKeyspacePolicyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.changes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetKeyspacePolicyResponse>, I>>(base?: I): SetKeyspacePolicyResponse {
+    return SetKeyspacePolicyResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetKeyspacePolicyResponse>, I>>(object: I): SetKeyspacePolicyResponse {
+    const message = createBaseSetKeyspacePolicyResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    message.changes = object.changes?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseGetKeyspacePolicyRequest(): GetKeyspacePolicyRequest {
+  return { clusterId: 0, keyspace: '' };
+}
+
+export const GetKeyspacePolicyRequest: MessageFns<GetKeyspacePolicyRequest> = {
+  encode(message: GetKeyspacePolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    if (message.keyspace !== '') {
+      writer.uint32(18).string(message.keyspace);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetKeyspacePolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetKeyspacePolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.keyspace = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetKeyspacePolicyRequest>, I>>(base?: I): GetKeyspacePolicyRequest {
+    return GetKeyspacePolicyRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetKeyspacePolicyRequest>, I>>(object: I): GetKeyspacePolicyRequest {
+    const message = createBaseGetKeyspacePolicyRequest();
+    message.clusterId = object.clusterId ?? 0;
+    message.keyspace = object.keyspace ?? '';
+    return message;
+  },
+};
+
+function createBaseGetKeyspacePolicyResponse(): GetKeyspacePolicyResponse {
+  return { error: undefined, policy: undefined };
+}
+
+export const GetKeyspacePolicyResponse: MessageFns<GetKeyspacePolicyResponse> = {
+  encode(message: GetKeyspacePolicyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    if (message.policy !== undefined) {
+      PlacementPolicy.encode(message.policy, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetKeyspacePolicyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetKeyspacePolicyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.policy = PlacementPolicy.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetKeyspacePolicyResponse>, I>>(base?: I): GetKeyspacePolicyResponse {
+    return GetKeyspacePolicyResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetKeyspacePolicyResponse>, I>>(object: I): GetKeyspacePolicyResponse {
+    const message = createBaseGetKeyspacePolicyResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    message.policy =
+      object.policy !== undefined && object.policy !== null ? PlacementPolicy.fromPartial(object.policy) : undefined;
+    return message;
+  },
+};
+
 function createBaseGetClusterStatusRequest(): GetClusterStatusRequest {
   return { clusterId: 0 };
 }
@@ -3663,6 +4667,50 @@ export const AdminService = {
     responseSerialize: (value: VerifyShardResponse): Buffer => Buffer.from(VerifyShardResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VerifyShardResponse => VerifyShardResponse.decode(value),
   },
+  /** WhyShard says what placement wants for a shard, what holds it back, and when it looks again. */
+  whyShard: {
+    path: '/skerry.v1.Admin/WhyShard' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WhyShardRequest): Buffer => Buffer.from(WhyShardRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WhyShardRequest => WhyShardRequest.decode(value),
+    responseSerialize: (value: WhyShardResponse): Buffer => Buffer.from(WhyShardResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WhyShardResponse => WhyShardResponse.decode(value),
+  },
+  /** WhyStore says the same for a store. */
+  whyStore: {
+    path: '/skerry.v1.Admin/WhyStore' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WhyStoreRequest): Buffer => Buffer.from(WhyStoreRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WhyStoreRequest => WhyStoreRequest.decode(value),
+    responseSerialize: (value: WhyStoreResponse): Buffer => Buffer.from(WhyStoreResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WhyStoreResponse => WhyStoreResponse.decode(value),
+  },
+  /** SetKeyspacePolicy says what a keyspace wants of its replicas from now on, or what that would set in motion. */
+  setKeyspacePolicy: {
+    path: '/skerry.v1.Admin/SetKeyspacePolicy' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetKeyspacePolicyRequest): Buffer =>
+      Buffer.from(SetKeyspacePolicyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetKeyspacePolicyRequest => SetKeyspacePolicyRequest.decode(value),
+    responseSerialize: (value: SetKeyspacePolicyResponse): Buffer =>
+      Buffer.from(SetKeyspacePolicyResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetKeyspacePolicyResponse => SetKeyspacePolicyResponse.decode(value),
+  },
+  /** GetKeyspacePolicy shows it. */
+  getKeyspacePolicy: {
+    path: '/skerry.v1.Admin/GetKeyspacePolicy' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetKeyspacePolicyRequest): Buffer =>
+      Buffer.from(GetKeyspacePolicyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetKeyspacePolicyRequest => GetKeyspacePolicyRequest.decode(value),
+    responseSerialize: (value: GetKeyspacePolicyResponse): Buffer =>
+      Buffer.from(GetKeyspacePolicyResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetKeyspacePolicyResponse => GetKeyspacePolicyResponse.decode(value),
+  },
   /** GetClusterStatus sums the cluster up. */
   getClusterStatus: {
     path: '/skerry.v1.Admin/GetClusterStatus' as const,
@@ -3710,6 +4758,14 @@ export interface AdminServer extends UntypedServiceImplementation {
   cancelOperator: handleUnaryCall<CancelOperatorRequest, CancelOperatorResponse>;
   /** VerifyShard compares the checksums of a shard's replicas at one log index; answers when it has. */
   verifyShard: handleUnaryCall<VerifyShardRequest, VerifyShardResponse>;
+  /** WhyShard says what placement wants for a shard, what holds it back, and when it looks again. */
+  whyShard: handleUnaryCall<WhyShardRequest, WhyShardResponse>;
+  /** WhyStore says the same for a store. */
+  whyStore: handleUnaryCall<WhyStoreRequest, WhyStoreResponse>;
+  /** SetKeyspacePolicy says what a keyspace wants of its replicas from now on, or what that would set in motion. */
+  setKeyspacePolicy: handleUnaryCall<SetKeyspacePolicyRequest, SetKeyspacePolicyResponse>;
+  /** GetKeyspacePolicy shows it. */
+  getKeyspacePolicy: handleUnaryCall<GetKeyspacePolicyRequest, GetKeyspacePolicyResponse>;
   /** GetClusterStatus sums the cluster up. */
   getClusterStatus: handleUnaryCall<GetClusterStatusRequest, GetClusterStatusResponse>;
 }
@@ -3970,6 +5026,70 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VerifyShardResponse) => void,
+  ): ClientUnaryCall;
+  /** WhyShard says what placement wants for a shard, what holds it back, and when it looks again. */
+  whyShard(
+    request: WhyShardRequest,
+    callback: (error: ServiceError | null, response: WhyShardResponse) => void,
+  ): ClientUnaryCall;
+  whyShard(
+    request: WhyShardRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: WhyShardResponse) => void,
+  ): ClientUnaryCall;
+  whyShard(
+    request: WhyShardRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: WhyShardResponse) => void,
+  ): ClientUnaryCall;
+  /** WhyStore says the same for a store. */
+  whyStore(
+    request: WhyStoreRequest,
+    callback: (error: ServiceError | null, response: WhyStoreResponse) => void,
+  ): ClientUnaryCall;
+  whyStore(
+    request: WhyStoreRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: WhyStoreResponse) => void,
+  ): ClientUnaryCall;
+  whyStore(
+    request: WhyStoreRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: WhyStoreResponse) => void,
+  ): ClientUnaryCall;
+  /** SetKeyspacePolicy says what a keyspace wants of its replicas from now on, or what that would set in motion. */
+  setKeyspacePolicy(
+    request: SetKeyspacePolicyRequest,
+    callback: (error: ServiceError | null, response: SetKeyspacePolicyResponse) => void,
+  ): ClientUnaryCall;
+  setKeyspacePolicy(
+    request: SetKeyspacePolicyRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetKeyspacePolicyResponse) => void,
+  ): ClientUnaryCall;
+  setKeyspacePolicy(
+    request: SetKeyspacePolicyRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetKeyspacePolicyResponse) => void,
+  ): ClientUnaryCall;
+  /** GetKeyspacePolicy shows it. */
+  getKeyspacePolicy(
+    request: GetKeyspacePolicyRequest,
+    callback: (error: ServiceError | null, response: GetKeyspacePolicyResponse) => void,
+  ): ClientUnaryCall;
+  getKeyspacePolicy(
+    request: GetKeyspacePolicyRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetKeyspacePolicyResponse) => void,
+  ): ClientUnaryCall;
+  getKeyspacePolicy(
+    request: GetKeyspacePolicyRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetKeyspacePolicyResponse) => void,
   ): ClientUnaryCall;
   /** GetClusterStatus sums the cluster up. */
   getClusterStatus(
