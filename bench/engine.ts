@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -11,6 +11,7 @@ import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
 import { loadBinding } from '../src/engine/binding_loader.js';
 import { openDatabase } from '../src/engine/storage.js';
 import type { Database, RocksdbBinding } from '../src/engine/rocksdb_binding.js';
+import { loopMs } from './support/loop_cpu.js';
 import { machineShape } from './support/process_cpu.js';
 import { showSpread, spreadOf } from './support/spread.js';
 
@@ -85,14 +86,6 @@ export async function run(args: readonly string[]): Promise<void> {
 }
 
 type Note = (name: string, unit: string, value: number) => void;
-
-const mainThread = `/proc/self/task/${process.pid}/schedstat`;
-
-/** Milliseconds of CPU that the event loop's thread has used; of busy time where there is no /proc. */
-function loopMs(): number {
-  if (!existsSync(mainThread)) return performance.eventLoopUtilization().active;
-  return Number(readFileSync(mainThread, 'utf8').split(' ')[0]) / 1e6;
-}
 
 /** Runs `work` and returns its wall time and the event loop's own time, in milliseconds. */
 async function timed(work: () => Promise<void>): Promise<{ wallMs: number; busyMs: number }> {

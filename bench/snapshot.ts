@@ -82,6 +82,9 @@ async function runRound(server: ListeningServer, sender: Sender, note: Note): Pr
   note('  of the bare stream', '', 2, rate / rawRate);
   note('  sender, CPU of all threads', 'ms', 0, snapshot.answer.cpuMs);
   note('  receiver, CPU of all threads', 'ms', 0, snapshot.cpuMs);
+  note('  sender, CPU of its event loop', 'ms', 0, snapshot.answer.loopMs);
+  note('  receiver, CPU of its event loop', 'ms', 0, snapshot.loopMs);
+  note('  both event loops, bare stream', 'ms', 0, raw.answer.loopMs + raw.loopMs);
   note('  both, CPU of the bare stream', 'ms', 0, raw.answer.cpuMs + raw.cpuMs);
   note('  until it is staged', 'ms', 0, server.stagedMs);
   note('  installation', 'ms', 0, server.installMs);

@@ -1,4 +1,5 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { loopMs } from './loop_cpu.js';
 
 const resolutionMs = 1;
 /** Reading the resident size takes a millisecond or more of the loop that is watched. */
@@ -7,7 +8,9 @@ const sampleMs = 200;
 export interface Watched {
   readonly blockedMs: number;
   readonly rssMax: number;
+  /** CPU time of all threads, and of the event loop's. */
   readonly cpuMs: number;
+  readonly loopMs: number;
 }
 
 /** Watches this process's event loop and memory from its making until stop(). */
@@ -15,6 +18,7 @@ export class LoopAndMemory {
   private readonly delays: IntervalHistogram = monitorEventLoopDelay({ resolution: resolutionMs });
   private rssMax = process.memoryUsage.rss();
   private readonly cpu = process.cpuUsage();
+  private readonly startLoopMs = loopMs();
   private readonly timer = setInterval(() => this.sample(), sampleMs);
 
   constructor() {
@@ -31,7 +35,7 @@ export class LoopAndMemory {
     this.delays.disable();
     const { user, system } = process.cpuUsage(this.cpu);
     const blockedMs = Math.max(0, this.delays.max / 1e6 - resolutionMs);
-    return { blockedMs, rssMax: this.rssMax, cpuMs: (user + system) / 1e3 };
+    return { blockedMs, rssMax: this.rssMax, cpuMs: (user + system) / 1e3, loopMs: loopMs() - this.startLoopMs };
   }
 
   private sample(): void {
