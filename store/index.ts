@@ -23,6 +23,9 @@
  * engine batch as the cut), or by a leader's first message (empty; a snapshot follows). It ends with a tombstone that keeps its
  * id: as a removed member, by command, or by asking placement when nobody leads it (stale_replicas). replicas.ts keeps them all.
  *
+ * Two neighbours on the same stores become one shard in the log of the one that stays (merge.ts, with the whole argument); merges.ts is where their
+ * replicas meet on a store, merge_driver.ts carries a merge through.
+ *
  * What holds, and where:
  *   - A shard's rows, sessions, descriptor and applied position change in one engine batch (shard_state_machine).
  *   - Live ranges on one store never overlap (range_index; snapshots that would are refused until they fit).
@@ -37,7 +40,7 @@
  * store.ts wires all of this together without a process, so that the simulator can run it; store_server.ts adds directories, sockets
  * and RocksDB; main.ts adds flags and signals.
  *
- * Missing: a bound on the staleness of stale reads; merging shards; removing old tombstones; replies
+ * Missing: a bound on the staleness of stale reads; removing old tombstones; replies
  * of very large batch reads are built in memory before their size is known.
  */
 export { Store } from './store.js';

@@ -93,7 +93,9 @@ export function placementService(member: PlacementMember): PlacementServer {
     getShardById: local(member, methods.getShardById, async ({ shardId, keyspaceId, startKey }, ctx) => {
       const byId = await findUpToDate(ctx, () => member.state.shard(shardId));
       // Merged away, perhaps: whoever knows its range hears who holds it now.
-      const shard = byId ?? (keyspaceId === 0 ? undefined : member.state.shardAt(keyspaceId, startKey));
+      const { state } = member;
+      const shard =
+        byId ?? state.holderOf(shardId) ?? (keyspaceId === 0 ? undefined : state.shardAt(keyspaceId, startKey));
       if (shard === undefined) throw new WireFault(shardNotFound(shardId));
       return { route: routeOf(shard, member.leaders) };
     }),

@@ -14,6 +14,7 @@ import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { storesMax } from '../limits.js';
 import type { CommandOutcome, PlacementCommand, ShardPlan } from './commands.js';
 import { MemberTable } from './member_table.js';
+import { MergedShards } from './merged_shards.js';
 import { MetadataTable } from './metadata_table.js';
 import { RangeIndex } from './range_index.js';
 import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
@@ -69,6 +70,7 @@ export class ClusterState {
   private readonly keyspacesById = new Map<number, KeyspaceRecord>();
   private readonly keyspaceIdByName = new Map<string, number>();
   private readonly shardsById = new Map<number, ShardRecord>();
+  private readonly merged = new MergedShards();
   private readonly targetsByShard = new Map<number, ShardTarget>();
   private readonly ranges = new Map<number, RangeIndex>();
   private readonly shardIdsByStore = new Map<number, Set<number>>();
@@ -111,6 +113,11 @@ export class ClusterState {
 
   shard(shardId: number): ShardRecord | undefined {
     return this.shardsById.get(shardId);
+  }
+
+  /** The shard that a shard which was merged away is a part of, as far as that is still remembered. */
+  holderOf(mergedShardId: number): ShardRecord | undefined {
+    return this.shardsById.get(this.merged.holderOf(mergedShardId) ?? 0);
   }
 
   shards(): IterableIterator<ShardRecord> {
@@ -458,6 +465,7 @@ export class ClusterState {
     this.ranges.get(shard.keyspaceId)?.remove(shard.startKey, shard.shardId);
     this.unlinkReplicas(shard);
     this.shardsById.delete(shard.shardId);
+    this.merged.forget(shard);
     if (this.targetsByShard.delete(shard.shardId)) this.changes.targets.add(shard.shardId);
     this.changes.shards.add(shard.shardId);
   }
@@ -504,6 +512,8 @@ export class ClusterState {
       this.countReplica(shard.keyspaceId, storeId, 1);
     }
     this.shardsById.set(shard.shardId, shard);
+    if (before !== undefined) this.merged.forget(before);
+    this.merged.note(shard);
   }
 
   private unlinkReplicas({ shardId, keyspaceId, replicas }: ShardRecord): void {

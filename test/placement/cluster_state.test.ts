@@ -288,3 +288,19 @@ t.test('the range index keeps one shard per start key', async (t) => {
   t.equal(index.floor(Buffer.from('az')), undefined);
   t.equal(index.size, 1);
 });
+
+t.test('a merged shard takes the place of what it took in, and a late report does not bring that back', async (t) => {
+  const state = populated();
+  const merge = { into: undefined, merged: [{ shardId: 4, version: 3 }] };
+  const merged = changed(state, 7, { startKey: Buffer.from('f'), epoch: { confVer: 1, version: 3 }, merge });
+  const late = changed(state, 4, { epoch: { confVer: 1, version: 2 } });
+  t.equal(ok(state.apply({ kind: 'updateShards', shards: [merged] })), 1);
+  t.equal(state.shard(4), undefined);
+  t.equal(state.shardAt(1, Buffer.from('g'))?.shardId, 7);
+  t.equal(ok(state.apply({ kind: 'updateShards', shards: [late] })), 0, 'a report from before the merge');
+  t.equal(state.shard(4), undefined);
+  t.equal(state.holderOf(4)?.shardId, 7, 'whoever still has a replica of it hears where it went');
+  t.equal(state.holderOf(1), undefined);
+  t.ok(state.shardIdsOn(1).has(7));
+  t.notOk(state.shardIdsOn(1).has(4));
+});

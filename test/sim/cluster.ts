@@ -130,6 +130,15 @@ export class SimCluster {
         for (const p of progress) lines.push(`    ${JSON.stringify(p)}`);
       }
     }
+    const known = new Set(this.shards().map(({ shardId }) => shardId));
+    for (const { machine, store } of this.running()) {
+      for (const { shardId, phase, shard } of store.replicas.machines()) {
+        if (known.has(shardId)) continue;
+        const into = shard.merge?.into;
+        const waits = into === undefined ? '' : `, waits for ${into.shardId} at ${into.epoch?.version ?? 0}`;
+        lines.push(`${machine.name} holds unknown shard ${shardId}, ${phase}: ${describeShard(shard)}${waits}`);
+      }
+    }
     for (const a of this.stores) {
       const to = this.stores.map((b) => `${b.storeId}: ${this.net.storeRaft.connectionCount(a.storeId, b.storeId)}`);
       const session = a.store?.session.connected === true ? 'open' : 'closed';

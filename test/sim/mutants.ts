@@ -1,7 +1,7 @@
 /** A bug to plant, as a change of one compiled file, which the simulator must find. The product has no switch for it. */
 export interface SimMutant {
   readonly name: string;
-  readonly area: 'core' | 'durability' | 'routing' | 'sessions' | 'reads' | 'membership';
+  readonly area: 'core' | 'durability' | 'routing' | 'sessions' | 'reads' | 'membership' | 'merge';
   /** Below the folder of compiled files. */
   readonly file: string;
   /** Occurs exactly once in it. */
@@ -58,6 +58,15 @@ export const simMutants: readonly SimMutant[] = [
     find: 'group.readIndex((failure) => {',
     replace: 'void Promise.resolve(null).then((failure) => {',
     about: 'a replica answers a linearizable read from what it has (thesis §6.4)',
+  },
+  {
+    name: 'merge-without-the-rows-of-the-source',
+    area: 'merge',
+    file: 'store/shard_state_machine.js',
+    find: 'buryReplica(ctx.batch, source.shard, source.replicaId);',
+    replace:
+      'ctx.batch.deleteRange(source.keys.start, source.keys.end); buryReplica(ctx.batch, source.shard, source.replicaId);',
+    about: 'the end of a source takes rows along that its target has now (INV-46)',
   },
   // Bugs that the simulator found, put back.
   {
