@@ -7,6 +7,9 @@ import type { RunningMember } from './support/running_members.js';
 import { call, startMember, startMembers, until } from './support/running_members.js';
 import { ScriptedStore, newWorld } from './support/scripted_stores.js';
 
+// A guard against hanging, not a measurement: the machine may be busy.
+t.setTimeout(280_000);
+
 /** Three members in this process, on real ports, logs and engines. */
 const directory = t.testdir();
 let directories = 0;

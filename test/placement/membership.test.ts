@@ -6,6 +6,9 @@ import { MemberRole } from '../../src/gen/skerry/v1/members.js';
 import type { PlacementMachine } from '../sim/placement_machine.js';
 import { PlacementGroup } from './support/placement_group.js';
 
+// A guard against hanging, not a measurement: the machine may be busy.
+t.setTimeout(280_000);
+
 /** Adds a member and starts its machine, until it votes. */
 async function grow(group: PlacementGroup): Promise<PlacementMachine> {
   const machine = group.newMachine();

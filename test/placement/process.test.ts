@@ -8,6 +8,9 @@ import { createInterface } from 'node:readline';
 import t from 'tap';
 import { packageRoot } from '../../src/transport/package_root.js';
 
+// A guard against hanging, not a measurement: the machine may be busy.
+t.setTimeout(280_000);
+
 /** The command as people run it. */
 const directory = t.testdir();
 const fromSource = import.meta.url.endsWith('.ts');
