@@ -55,10 +55,13 @@
  * Adding or removing a replica by hand would be undone by the replica checker, so it also records what the shard
  * should have from now on (ShardTarget); the health summary still measures against the keyspace's replica count.
  *
- * Missing, and known: no merge, no splits by size or load, no hot-shard
+ * Missing, and known: no merges and no splits by size or load without being asked, no hot-shard
  * scheduler; label rules are host (always) and zone (as far as possible) only; `why` is a reason per blocked
  * shard in the cluster's findings, not yet a call of its own; operators are not replicated, so a new leader's checkers
- * remove a learner that its predecessor was about to promote; a shard target is per shard, not per keyspace.
+ * remove a learner that its predecessor was about to promote; a shard target is per shard, not per keyspace;
+ * findings of a scrub are not replicated; nothing helps a shard that lost its majority. A member's new address is recorded
+ * only when it leads. A store, or a client without a stream of routes, that starts after all members that it is configured with
+ * were replaced does not find the others. Between two additions the group has an even number of voters, which tolerates no more losses.
  */
 export { PlacementServer, type PlacementServerOptions } from './placement_server.js';
 export { placementConfigSchema, type PlacementConfig } from './placement_config.js';
