@@ -18,7 +18,7 @@ const specs = {
   clients: {
     kind: 'integer',
     about: 'outstanding while the sustained rate is measured',
-    default: 1_024,
+    default: 4_096,
     min: 1,
     max: 65_536,
   },
