@@ -141,3 +141,24 @@ t.test('a store that was away for the merge itself takes the source in when it c
   t.equal([1, 2, 3].filter((id) => world.store(id).store.replicas.quarantinedCount > 0).length, 0);
   await world.close();
 });
+
+t.test(
+  'where the source is gone the target can not take it in: its replica is quarantined, the others merge',
+  async (t) => {
+    const world = await twoShards();
+    await ask(world);
+    await world.clock.until(() => descriptor(world, 1, 2)?.merge?.into !== undefined, 'the source waits');
+    await world.clock.advance(20);
+    t.equal(isMerged(world, 1), false, 'the target has not taken it in yet');
+    await world.clock.resolve(world.store(3).store.replicas.destroy(2, 23));
+    await world.clock.until(() => isMerged(world, 1) && isMerged(world, 2), 'the others have merged');
+    await world.clock.advance(1_000);
+    const { replicas } = world.store(3).store;
+    t.same(
+      [...replicas.quarantined()].map((machine) => machine.shardId),
+      [1],
+    );
+    t.same(await world.get(await world.leaderOf(1), 'x'), { value: '2' });
+    await world.close();
+  },
+);
