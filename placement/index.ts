@@ -55,10 +55,15 @@
  * Adding or removing a replica by hand would be undone by the replica checker, so it also records what the shard
  * should have from now on (ShardTarget); the health summary still measures against the keyspace's replica count.
  *
- * Missing, and known: no merges and no splits by size or load without being asked, no hot-shard
- * scheduler; label rules are host (always) and zone (as far as possible) only; `why` is a reason per blocked
- * shard in the cluster's findings, not yet a call of its own; operators are not replicated, so a new leader's checkers
- * remove a learner that its predecessor was about to promote; a shard target is per shard, not per keyspace;
+ * Rules (rules/) say what a keyspace wants of its replicas: how many voters, on stores with which labels, kept apart by which
+ * label, where the leader belongs, and learners. Checkers and schedulers weigh every change by them. What holds a decision
+ * back is data (hindrance.ts); why.ts asks the checkers and the schedulers of balance about one shard or store.
+ *
+ * Missing, and known: the merge checker (checkers/merge_checker.ts) is built and tested, and no planner runs it; stores do not report
+ * reads and writes per second as long as these fields are zero, and then nothing is hot or split by load; a policy is
+ * set after a keyspace was created, not with it; a drain has no estimate of its end; the next runs of schedules are not
+ * shown; operators are not replicated, so a new leader's checkers remove a learner that its predecessor was about to
+ * promote, and forget which shards rest;
  * findings of a scrub are not replicated; nothing helps a shard that lost its majority. A member's new address is recorded
  * only when it leads. A store, or a client without a stream of routes, that starts after all members that it is configured with
  * were replaced does not find the others. Between two additions the group has an even number of voters, which tolerates no more losses.

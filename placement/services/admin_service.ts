@@ -70,9 +70,13 @@ export function adminService(member: PlacementMember): AdminServer {
     listStores: atLeader(member, methods.listStores, (_request, { work }) => ({
       stores: [...member.state.stores()].map((store) => storeToWire(store, member.state, work.view)),
     })),
-    drainStore: atLeader(member, methods.drainStore, async ({ storeId, cancel }, ctx) => {
-      if (!cancel) checkDrain(ctx, storeId);
-      await member.proposer.propose({ kind: 'setStoreState', storeId, state: cancel ? 'up' : 'draining' });
+    drainStore: atLeader(member, methods.drainStore, async ({ storeId, cancel, leadersOnly }, ctx) => {
+      if (!cancel && !leadersOnly) checkDrain(ctx, storeId);
+      await member.proposer.propose({
+        kind: 'setStoreState',
+        storeId,
+        state: cancel ? 'up' : leadersOnly ? 'maintenance' : 'draining',
+      });
       return { store: storeToWire(storeOf(member, storeId), member.state, ctx.work.view) };
     }),
     listOperators: atLeader(member, methods.listOperators, ({ history }, { work }) => {

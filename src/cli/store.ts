@@ -69,12 +69,15 @@ export function storeCommand(): Command {
   const drain = new Command('drain')
     .description('move everything off a store')
     .argument('<store>', 'store id', wholeNumber(1))
+    .option('--leaders-only', 'maintenance: move leaders only, replicas stay')
     .option('--cancel', 'take it back into use')
-    .action((storeId: number, flags: { cancel?: boolean }, command: Command) =>
+    .action((storeId: number, flags: { cancel?: boolean; leadersOnly?: boolean }, command: Command) =>
       withAdmin(command, async (admin) => {
-        const store = storeView(await admin.drainStore(storeId, flags.cancel ?? false));
+        const store = storeView(await admin.drainStore(storeId, flags.cancel ?? false, flags.leadersOnly ?? false));
         await printRows(command, [store], storeColumns);
-        message(`store ${storeId} is ${store.state}; skerry store list shows how far it is`);
+        message(
+          `store ${storeId} is ${store.state}; skerry store why ${storeId} says how far it is and what it waits for`,
+        );
       }),
     );
   return new Command('store')

@@ -190,8 +190,12 @@ export class AdminClient {
   }
 
   /** Begins to empty a store, or takes it back into use. */
-  async drainStore(storeId: number, cancel = false): Promise<Store> {
-    return must((await this.#change(AdminService.drainStore, { storeId, cancel })).store, 'a store in the reply');
+  /** leadersOnly: maintenance, in which replicas stay. */
+  async drainStore(storeId: number, cancel = false, leadersOnly = false): Promise<Store> {
+    return must(
+      (await this.#change(AdminService.drainStore, { storeId, cancel, leadersOnly })).store,
+      'a store in the reply',
+    );
   }
 
   async listOperators(history = false): Promise<Operator[]> {

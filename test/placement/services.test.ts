@@ -206,7 +206,9 @@ t.test('bad requests are refused with a typed error that names the cure', async 
   t.equal(reasonOf((await call(placement, PlacementService.lookupRoute, lookup)).error), 'keyspaceNotFound');
   t.equal(reasonOf((await call(admin, AdminService.getShard, { clusterId, shardId: 99 })).error), 'shardNotFound');
   t.equal(
-    reasonOf((await call(admin, AdminService.drainStore, { clusterId, storeId: 99, cancel: false })).error),
+    reasonOf(
+      (await call(admin, AdminService.drainStore, { clusterId, storeId: 99, cancel: false, leadersOnly: false })).error,
+    ),
     'storeNotFound',
   );
   t.equal(
@@ -217,7 +219,7 @@ t.test('bad requests are refused with a typed error that names the cure', async 
     reasonOf((await call(placement, PlacementService.allocateIds, { clusterId, count: 0 })).error),
     'invalidArgument COUNT_OUT_OF_RANGE',
   );
-  const drain = { clusterId, storeId: 1, cancel: false };
+  const drain = { clusterId, storeId: 1, cancel: false, leadersOnly: false };
   t.equal(reasonOf((await call(admin, AdminService.drainStore, drain)).error), 'failedPrecondition TOO_FEW_STORES');
 });
 
@@ -462,7 +464,12 @@ t.test('a silent store is disconnected, then down, and the status says so', asyn
 t.test('a store that was drained and stopped becomes a tombstone, and its directory is refused', async (t) => {
   const { member, clusterId, stores } = await stage(t, 4, silence);
   await call(member.admin, AdminService.createKeyspace, wish(clusterId, 'left', 4));
-  const drained = await call(member.admin, AdminService.drainStore, { clusterId, storeId: 4, cancel: false });
+  const drained = await call(member.admin, AdminService.drainStore, {
+    clusterId,
+    storeId: 4,
+    cancel: false,
+    leadersOnly: false,
+  });
   t.equal(drained.store?.state, StoreState.DRAINING);
   const storeFour = async () => (await call(member.admin, AdminService.listStores, { clusterId })).stores[3];
   await until('it is empty', async () => (await storeFour())?.replicaCount === 0);
@@ -479,7 +486,12 @@ t.test('a store that was drained and stopped becomes a tombstone, and its direct
   };
   const again = await call(member.placement, PlacementService.registerStore, request);
   t.equal(reasonOf(again.error), 'failedPrecondition STORE_TOMBSTONE');
-  const back = await call(member.admin, AdminService.drainStore, { clusterId, storeId: 4, cancel: true });
+  const back = await call(member.admin, AdminService.drainStore, {
+    clusterId,
+    storeId: 4,
+    cancel: true,
+    leadersOnly: false,
+  });
   t.equal(reasonOf(back.error), 'failedPrecondition STORE_TOMBSTONE');
 });
 

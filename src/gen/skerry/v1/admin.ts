@@ -299,11 +299,15 @@ export interface ListStoresResponse {
   stores: Store[];
 }
 
-/** DrainStoreRequest: cancel true brings a draining store back. */
+/**
+ * DrainStoreRequest: cancel true brings a store back that is being drained or in maintenance; leaders_only true is
+ * maintenance: leaders go, replicas stay.
+ */
 export interface DrainStoreRequest {
   clusterId: number;
   storeId: number;
   cancel: boolean;
+  leadersOnly: boolean;
 }
 
 /** DrainStoreResponse shows the store. */
@@ -2626,7 +2630,7 @@ export const ListStoresResponse: MessageFns<ListStoresResponse> = {
 };
 
 function createBaseDrainStoreRequest(): DrainStoreRequest {
-  return { clusterId: 0, storeId: 0, cancel: false };
+  return { clusterId: 0, storeId: 0, cancel: false, leadersOnly: false };
 }
 
 export const DrainStoreRequest: MessageFns<DrainStoreRequest> = {
@@ -2639,6 +2643,9 @@ export const DrainStoreRequest: MessageFns<DrainStoreRequest> = {
     }
     if (message.cancel !== false) {
       writer.uint32(24).bool(message.cancel);
+    }
+    if (message.leadersOnly !== false) {
+      writer.uint32(32).bool(message.leadersOnly);
     }
     return writer;
   },
@@ -2680,6 +2687,14 @@ export const DrainStoreRequest: MessageFns<DrainStoreRequest> = {
             message.cancel = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leadersOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2700,6 +2715,7 @@ export const DrainStoreRequest: MessageFns<DrainStoreRequest> = {
     message.clusterId = object.clusterId ?? 0;
     message.storeId = object.storeId ?? 0;
     message.cancel = object.cancel ?? false;
+    message.leadersOnly = object.leadersOnly ?? false;
     return message;
   },
 };
