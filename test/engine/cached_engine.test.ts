@@ -5,7 +5,8 @@ import type { Engine } from '../../src/engine/engine.js';
 import { EngineError } from '../../src/engine/engine_error.js';
 import { cacheBytesMin } from '../../src/engine/limits.js';
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
-import { type Fixture, testEngineContract } from './engine_contract.js';
+import type { Fixture } from './contract_support.js';
+import { testEngineContract } from './engine_contract.js';
 
 const cached = (inner: Engine): CachedEngine => new CachedEngine(inner, { bytes: cacheBytesMin });
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');

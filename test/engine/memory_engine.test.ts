@@ -1,5 +1,6 @@
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
-import { type Fixture, testEngineContract } from './engine_contract.js';
+import type { Fixture } from './contract_support.js';
+import { testEngineContract } from './engine_contract.js';
 
 testEngineContract(() => {
   let engine = new MemoryEngine();
