@@ -56,7 +56,7 @@ export function parsePolicy(text: string): PlacementPolicy {
 function lineOf(document: Document, lines: LineCounter, path: readonly PropertyKey[]): number {
   for (let length = path.length; length >= 0; length--) {
     const node = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
-    if (isNode(node) && node.range != null) return lines.linePos(node.range[0]).line;
+    if (isNode(node) && node.range !== null && node.range !== undefined) return lines.linePos(node.range[0]).line;
   }
   return 1;
 }
