@@ -1,0 +1,138 @@
+import t from 'tap';
+import { SkerryClient, type AdminClient } from '../../src/client/index.js';
+import type { ShardStatus } from '../../src/gen/skerry/v1/admin.js';
+import { RegisterLoad } from './register_load.js';
+import { clusterFor, eventually, shardId, shardsOf, storesOf } from './support.js';
+
+/**
+ * A day in the life of a cluster, under load: a store comes, another is drained, a third dies, shards are split and merged,
+ * every placement member restarts. Few shards in CI; for a long run:
+ *
+ *     SHARDS=1000 npx tsx test/cluster/operations.test.ts
+ */
+const shardCount = Number(process.env['SHARDS'] ?? 24);
+const keyspace = 'default';
+
+// Guards against hanging, not measurements: a busy machine moves thousands of replicas in here.
+const patienceMs = 120_000 + shardCount * 600;
+t.setTimeout(6 * patienceMs);
+
+/** All shards have `replicas` replicas, none on the stores left out, and a leader. */
+async function untilSettled(admin: AdminClient, what: string, replicas: number, without: number[]): Promise<void> {
+  const isSettled = (shard: ShardStatus): boolean => {
+    const stores = storesOf(shard);
+    return stores.length === replicas && !stores.some((id) => without.includes(id)) && shard.route?.leaderStoreId !== 0;
+  };
+  await eventually(what, async () => ((await shardsOf(admin, keyspace)).every(isSettled) ? true : null), patienceMs);
+}
+
+/** The listing hears of new and of merged shards from their leaders, a little later. */
+async function untilCount(admin: AdminClient, count: number): Promise<void> {
+  await eventually(`${count} shards are listed`, async () =>
+    (await shardsOf(admin, keyspace)).length === count ? true : null,
+  );
+}
+
+t.test('stores, shards and placement members come and go under load without a client noticing', async (t) => {
+  const cluster = await clusterFor(t, { placements: 3 });
+  await cluster.createKeyspace(keyspace, { shards: shardCount });
+  const client = await SkerryClient.connect({ placement: cluster.placement });
+  t.teardown(() => client.close());
+  const load = new RegisterLoad(client, 'day', 48);
+  load.start();
+  await load.ackedMore(200);
+  const idOf = (at: number): number => cluster.stores[at]?.ready.storeId ?? 0;
+
+  await cluster.withAdmin(async (admin) => {
+    const fourth = await cluster.addStore();
+    await eventually(
+      'the new store holds its share',
+      async () => {
+        const held = (await shardsOf(admin, keyspace)).filter((s) => storesOf(s).includes(fourth.ready.storeId ?? 0));
+        return held.length >= shardCount * 0.6 ? true : null;
+      },
+      patienceMs,
+    );
+    t.pass('a fourth store takes its share');
+
+    await admin.drainStore(idOf(0));
+    await untilSettled(admin, 'the drained store is empty', 3, [idOf(0)]);
+    await cluster.stores[0]?.stop();
+    t.pass('a store is drained and stopped');
+    await load.ackedMore(200);
+
+    await cluster.stores[1]?.kill('SIGKILL');
+    await load.ackedMore(200);
+    await cluster.stores[1]?.start();
+    await load.ackedMore(200);
+    t.pass('a store is killed and comes back');
+
+    const before = await shardsOf(admin, keyspace);
+    const split = before.slice(0, 4).map(shardId);
+    for (const id of split) await insist(`shard ${id} is split`, () => splitInTwo(admin, id));
+    await untilCount(admin, before.length + split.length);
+    await load.ackedMore(100);
+    t.pass('shards are split');
+    for (const id of split) await insist(`shard ${id} is merged`, () => mergeWithRightNeighbour(admin, id));
+    await untilCount(admin, before.length);
+    await load.ackedMore(100);
+    t.pass('and merged again');
+
+    for (const member of cluster.placements) {
+      await member.kill('SIGKILL');
+      await load.ackedMore(100);
+      await member.start();
+      await eventually(
+        'the members have a leader',
+        async () => (await admin.clusterStatus().catch(() => null)) ?? null,
+      );
+    }
+    t.pass('every placement member was killed and came back');
+  });
+
+  await load.ackedMore(100);
+  const report = await load.stop();
+  t.same(report.violations, [], 'no read was stale and no acknowledged write is missing');
+  t.same([...report.failures], [], 'no operation failed');
+  t.comment(`${report.writes} writes, ${report.reads} reads, longest gap ${Math.round(report.longestGapMs)} ms`);
+});
+
+/** The balancer may be at work on the shard: then the change is refused, and asked for again until it is done. */
+async function insist(what: string, attempt: () => Promise<unknown>): Promise<void> {
+  let refusal: unknown = null;
+  try {
+    await eventually(
+      what,
+      async () => {
+        try {
+          await attempt();
+          return true;
+        } catch (error) {
+          refusal = error;
+          return null;
+        }
+      },
+      patienceMs,
+    );
+  } catch (error) {
+    throw new Error(`${String(error)}: ${String(refusal)}`, { cause: error });
+  }
+}
+
+async function splitInTwo(admin: AdminClient, id: number): Promise<void> {
+  // A middle key needs rows; in a hash keyspace a boundary between slots does as well.
+  const shard = (await admin.getShard(id)).route?.shard;
+  const tokenOf = (bound: Uint8Array | undefined, open: number): number =>
+    bound === undefined || bound.length === 0 ? open : Buffer.from(bound).readUInt16BE(0);
+  const splitKey = Buffer.alloc(2);
+  splitKey.writeUInt16BE(Math.floor((tokenOf(shard?.startKey, 0) + tokenOf(shard?.endKey, 0x10000)) / 8) * 4);
+  await admin.splitShard({ shardId: id, splitKey, wait: true });
+}
+
+async function mergeWithRightNeighbour(admin: AdminClient, id: number): Promise<void> {
+  const shards = await shardsOf(admin, keyspace);
+  const endKey = Buffer.from(shards.find((shard) => shardId(shard) === id)?.route?.shard?.endKey ?? []);
+  const right = shards.find((shard) => endKey.equals(Buffer.from(shard.route?.shard?.startKey ?? [])));
+  if (right === undefined || endKey.length === 0) throw new Error(`shard ${id} has no right neighbour`);
+  await admin.mergeShards({ shardId: shardId(right), targetShardId: id, wait: true });
+}
