@@ -142,6 +142,7 @@ export class ScriptedStore {
         this.verify(command.value);
         return;
       case 'destroyReplica':
+      case 'mergeShard':
       case undefined:
         return;
     }
