@@ -1,4 +1,7 @@
+import { DelayWindow } from '../src/base/delay_window.js';
 import {
+  busyRetryAfterMs,
+  busyRetryAfterMsMax,
   opOverheadBytes,
   shardBytesMax,
   shardOpsMax,
@@ -6,6 +9,10 @@ import {
   storeOpsMax,
   streamBytesMax,
   streamOpsMax,
+  writeDelayIntervalMs,
+  writeDelayTargetMs,
+  writeWindowGrowthOps,
+  writeWindowOpsMin,
 } from './limits.js';
 
 /** Operations and bytes in flight against a bound. */
@@ -47,13 +54,29 @@ export const admissionLimits: AdmissionLimits = {
 };
 
 /** Name of a limit that refuses an operation. */
-export type BusyLimit = 'stream_in_flight' | 'shard_in_flight' | 'store_in_flight';
+export type BusyLimit = 'stream_in_flight' | 'shard_in_flight' | 'store_in_flight' | 'write_delay';
 
-/** Bounds what is in flight per stream, per shard and per store. Past a bound an operation is refused, never queued. */
+/**
+ * Bounds what is in flight per stream, per shard and per store. Past a bound an operation is refused, never queued. Writes are bounded
+ * by time as well: `writes` follows them from proposal to outcome, also past the deadline of whoever waits, and narrows
+ * while all of them take too long.
+ */
 export class Admission {
   readonly store = new Load();
   /** Operations refused so far, by the limit that was reached. */
-  readonly refusals: Record<BusyLimit, number> = { stream_in_flight: 0, shard_in_flight: 0, store_in_flight: 0 };
+  readonly refusals: Record<BusyLimit, number> = {
+    stream_in_flight: 0,
+    shard_in_flight: 0,
+    store_in_flight: 0,
+    write_delay: 0,
+  };
+  readonly writes = new DelayWindow({
+    targetMs: writeDelayTargetMs,
+    intervalMs: writeDelayIntervalMs,
+    opsMin: writeWindowOpsMin,
+    opsMax: storeOpsMax,
+    growthOps: writeWindowGrowthOps,
+  });
   private readonly shards = new Map<number, Load>();
   private readonly limits: AdmissionLimits;
 
@@ -66,6 +89,13 @@ export class Admission {
     const limit = this.tryAdmit(stream, shardId, bodyBytes);
     if (limit !== null) this.refusals[limit]++;
     return limit;
+  }
+
+  /** Whether one more write may be proposed. If not: how long its client should wait, which is what writes take now; else 0. */
+  refuseWriteForMs(): number {
+    if (this.writes.hasRoom) return 0;
+    this.refusals.write_delay++;
+    return Math.min(busyRetryAfterMsMax, Math.max(busyRetryAfterMs, Math.ceil(this.writes.delayMs)));
   }
 
   private tryAdmit(stream: Load | null, shardId: number, bodyBytes: number): BusyLimit | null {

@@ -32,7 +32,7 @@
  *   - A write of a session takes effect at most once, whatever is retried, split, restored or restarted (session_table).
  *   - A replica's record is synced before its peer answers anyone; a tombstone before its log is forgotten (replicas).
  *   - An interrupted snapshot installation is done again from the same file at the next start (snapshot_install).
- *   - What is in flight is bounded per stream, shard and store; past a bound: ServerIsBusy with the limit's name (admission).
+ *   - What is in flight is bounded per stream, shard and store, writes by the time that they take as well; past a bound: ServerIsBusy with its name (admission).
  *   - A replica that lost a part of its log is quarantined: it takes part in nothing, and is reported until it is replaced (replicas).
  *   - A full disk refuses writes, snapshots and, in the end, entries of leaders elsewhere, and nothing else (disk_watch).
  *   - A failed disk or engine, or a broken invariant, ends the process; the start is the recovery (store_server).

@@ -85,6 +85,7 @@ export class KvService {
   readonly admission: Admission;
   /** Set while the disk keeps its reserve: writes that need space are refused. */
   diskFull = false;
+  private readonly runtime: Runtime;
   private readonly engine: Engine;
   private readonly replicas: Replicas;
   readonly deadlines: DeadlineWheel;
@@ -96,6 +97,7 @@ export class KvService {
   constructor(options: KvServiceOptions) {
     this.clusterId = options.clusterId;
     this.storeId = options.storeId;
+    this.runtime = options.runtime;
     this.engine = options.engine;
     this.replicas = options.replicas;
     this.admission = options.admission ?? new Admission();
@@ -186,6 +188,9 @@ export class KvService {
     const { shard, shardKeys: keys } = machine;
     switch (op.kind) {
       case OpKind.write: {
+        // First, because refusing must cost little when there is much to refuse.
+        const waitMs = this.admission.refuseWriteForMs();
+        if (waitMs > 0) return serverIsBusy('write_delay', waitMs);
         const command = decodeWriteCommand(op.body);
         const wrong = checkWrite(shard, keys, command, op.body.length) ?? this.checkSpace(command);
         if (wrong !== null) return wrong;
@@ -221,7 +226,15 @@ export class KvService {
   private write(call: KvCall, machine: ShardStateMachine, group: Group): void {
     this.counters.writes++;
     call.proposed = true;
-    group.propose(1, call.op.body, (outcome) => this.finishWrite(call, machine, group, outcome));
+    const { writes } = this.admission;
+    const beganMs = this.runtime.nowMs();
+    writes.enter();
+    group.propose(1, call.op.body, (outcome) => {
+      writes.leave();
+      // Others end for a reason of their own, not because their turn came.
+      if (outcome.status === 'applied') writes.observe(beganMs, this.runtime.nowMs());
+      this.finishWrite(call, machine, group, outcome);
+    });
   }
 
   private finishWrite(call: KvCall, machine: ShardStateMachine, group: Group, outcome: ProposalOutcome): void {

@@ -34,8 +34,18 @@ export const storeBytesMax = 256 * 1024 * 1024;
 export const engineBacklogBytesMax = 256 * 1024 * 1024;
 /** What an operation counts for beyond its own bytes: its bookkeeping. */
 export const opOverheadBytes = 256;
-/** How long a client should wait after a refusal. About what it takes to work a full queue off. */
-export const busyRetryAfterMs = 50;
+/** How long writes may all take from proposal to outcome before new ones are refused, milliseconds: a queue of this length still leaves callers time. */
+export const writeDelayTargetMs = 500;
+/** How often that is looked at, milliseconds: several rounds of a busy store. */
+export const writeDelayIntervalMs = 100;
+/** Writes that a store always takes: a few rounds' worth, which are no queue even on a slow disk. */
+export const writeWindowOpsMin = 256;
+/** What the bound of writes under way grows by in such an interval while the target is kept. */
+export const writeWindowGrowthOps = 64;
+/** The longest that a refused client is told to wait, milliseconds. */
+export const busyRetryAfterMsMax = 1_000;
+/** How long a client should wait after a refusal, at least. About what it takes to work a full queue off. */
+export const busyRetryAfterMs: number = 50;
 
 /** Results per reply frame. Larger frames run in lock-step with the reader. */
 export const replyResultsMax = 512;
@@ -134,6 +144,11 @@ export const splitSamplesMax = 4_096;
 assert(commandBytesMax + opOverheadBytes <= shardBytesMax, 'the largest command fits the bounds of a shard');
 assert(shardBytesMax <= storeBytesMax, 'one shard fits the bounds of the store');
 assert(streamBytesMax >= commandBytesMax, 'the largest command fits the bounds of a stream');
+assert(writeWindowOpsMin < storeOpsMax, 'the window of writes has room to move in');
+assert(
+  busyRetryAfterMs <= writeDelayTargetMs && writeDelayTargetMs <= busyRetryAfterMsMax,
+  'a hint covers the delay aimed at',
+);
 assert(checksumsInFlightMax <= openViewsMax / 4, 'checksums leave most views to snapshots');
 assert(engineBacklogBytesMax <= writeBacklogBytesMax / 2, 'writes are refused well before the engine gives up');
 assert(2 * commandOpsMax <= getManyKeysMax, 'the keys of two of the largest reads fit one call of the engine');

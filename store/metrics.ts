@@ -144,6 +144,13 @@ function serviceMetrics({ counter, gauge }: Meter, store: Store): void {
   counter('deadlines_expired_total', 'Operations whose deadline passed.', () => kv.expired);
   gauge('operations_in_flight', 'Operations taken in and not answered.', () => store.kv.admission.store.ops);
   gauge('operations_in_flight_bytes', 'Bytes of the operations in flight.', () => store.kv.admission.store.bytes);
+  const { writes } = store.kv.admission;
+  gauge('writes_under_way', 'Writes proposed without an outcome yet.', () => writes.ops);
+  gauge(
+    'write_window',
+    'Writes that may be under way; less than the most while all take too long.',
+    () => writes.opsMax,
+  );
   gauge(
     'engine_write_backlog_bytes',
     'Bytes on their way to the engine.',
@@ -161,7 +168,7 @@ function serviceMetrics({ counter, gauge }: Meter, store: Store): void {
 function refusalCounters(registry: Registry, store: Store): void {
   new Counter({
     name: 'skerry_admission_refusals_total',
-    help: 'Operations refused because too many, or too many bytes, are in flight, by limit; among skerry_busy_rejections_total.',
+    help: 'Operations refused because too many, or too many bytes, are in flight, or writes take too long, by limit; among skerry_busy_rejections_total.',
     labelNames: ['limit'],
     registers: [registry],
     collect() {

@@ -2,10 +2,21 @@ import t from 'tap';
 import { must } from '../../src/base/assert.js';
 import type { ServerIsBusy } from '../../src/gen/skerry/v1/error.js';
 import type { WireOp } from '../../src/wire/kv_codec.js';
-import { decodeErrorResult, OpKind, ResultKind } from '../../src/wire/kv_codec.js';
+import { decodeErrorResult, encodeWriteCommand, OpKind, ResultKind } from '../../src/wire/kv_codec.js';
+import { calmLink } from '../../src/transport/memory_network.js';
 import { Load } from '../../store/admission.js';
 import type { KvService } from '../../store/kv_service.js';
-import { busyRetryAfterMs, engineBacklogBytesMax, shardOpsMax, storeOpsMax, streamOpsMax } from '../../store/limits.js';
+import {
+  busyRetryAfterMs,
+  busyRetryAfterMsMax,
+  engineBacklogBytesMax,
+  shardOpsMax,
+  storeOpsMax,
+  streamOpsMax,
+  writeDelayIntervalMs,
+  writeDelayTargetMs,
+  writeWindowOpsMin,
+} from '../../store/limits.js';
 import { set } from './machine_driver.js';
 import { StoreWorld } from './store_world.js';
 
@@ -27,18 +38,25 @@ async function oneShard(): Promise<{ world: StoreWorld; kv: KvService }> {
   return { world, kv: world.store(await world.leaderOf(1)).store.kv };
 }
 
-/** Sends so many reads in one turn, from streams of at most `perStream`. Returns the refusals, and the number of other answers once all came. */
+const writeOp: WireOp = {
+  ...op,
+  kind: OpKind.write,
+  body: encodeWriteCommand({ sessionId: 0, sequence: 0, ackedBelow: 0, retry: false, mutations: [set('a', '1')] }),
+};
+
+/** Sends so many operations in one turn, from streams of at most `perStream`. Returns the refusals, and the number of other answers once all came. */
 async function flood(
   { world, kv }: { world: StoreWorld; kv: KvService },
   count: number,
   perStream: number,
+  one: WireOp = op,
 ): Promise<{ refusals: ServerIsBusy[]; served: number }> {
   const refusals: ServerIsBusy[] = [];
   let served = 0;
   let load = new Load();
   for (let i = 0; i < count; i++) {
     if (i % perStream === 0) load = new Load();
-    kv.execute(op, load, (kind, body) => {
+    kv.execute(one, load, (kind, body) => {
       if (kind !== ResultKind.error) {
         served++;
         return;
@@ -108,5 +126,48 @@ t.test('writes are refused while the engine is behind, and taken when it has cau
   t.equal(kv.counters.busy, 1);
   backlog = 0;
   t.match(await world.write(leader, [set('a', '1')]), { applied: true });
+  await world.close();
+});
+
+t.test(
+  'while all writes take too long new ones are refused with that time as the hint, and reads are not',
+  async (t) => {
+    const parts = await oneShard();
+    const { world, kv } = parts;
+    const { writes } = kv.admission;
+    const count = 4 * writeWindowOpsMin;
+    const slow = writeDelayTargetMs / 2 + 50;
+    world.network.setDefaultPolicy({ ...calmLink, delayMinMs: slow, delayMaxMs: slow });
+    t.equal((await flood(parts, count, count, writeOp)).refusals.length, 0, 'nobody knows yet');
+    t.equal(writes.opsMax, count / 2, 'half of what was under way');
+    const { refusals, served } = await flood(parts, count, count, writeOp);
+    t.equal(served, count / 2);
+    t.equal(refusals.length, count / 2);
+    const [first] = refusals;
+    t.match(first, { limit: 'write_delay' });
+    t.ok(must(first, 'a refusal').retryAfterMs >= writeDelayTargetMs);
+    t.ok(must(first, 'a refusal').retryAfterMs <= busyRetryAfterMsMax);
+    t.equal(kv.admission.refusals.write_delay, count / 2);
+    t.equal((await flood(parts, count, count)).served, count, 'reads are taken');
+    t.equal(writes.ops, 0, 'nothing is left under way');
+
+    world.network.setDefaultPolicy(calmLink);
+    for (let i = 0; i < 4; i++) {
+      await world.clock.advance(writeDelayIntervalMs);
+      t.equal((await flood(parts, 1, 1, writeOp)).served, 1);
+    }
+    t.equal((await flood(parts, count, count, writeOp)).served, count, 'soon after as many as before are taken');
+    await world.close();
+  },
+);
+
+t.test('a write whose caller has given up counts until its outcome is there', async (t) => {
+  const { world, kv } = await oneShard();
+  world.network.setDefaultPolicy({ ...calmLink, delayMinMs: 100, delayMaxMs: 100 });
+  const result = await world.write(await world.leaderOf(1), [set('a', '1')], {}, { timeoutMs: 20 });
+  t.match(result, { error: /^undetermined/ });
+  t.equal(kv.admission.store.ops, 0);
+  t.equal(kv.admission.writes.ops, 1);
+  await world.clock.until(() => kv.admission.writes.ops === 0, 'the outcome is there');
   await world.close();
 });
