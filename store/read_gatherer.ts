@@ -61,6 +61,7 @@ export class ReadGatherer {
   run(read: ShardRead): void {
     if (read.call.settled) return;
     const { machine } = read;
+    machine.readsTaken++;
     if (machine.phase !== 'normal') {
       read.call.fail(
         machine.phase === 'installing' ? serverIsBusy('snapshot', busyRetryAfterMs) : shardNotFound(machine.shardId),

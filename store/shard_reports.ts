@@ -4,6 +4,7 @@ import type { Group, GroupStatus } from '../src/multiraft/host.js';
 import { epochOf } from './descriptor.js';
 import { pendingEntries, progressShardsMax, quarantinedReportedMax, replicaDownMs } from './limits.js';
 import type { Replicas } from './replicas.js';
+import { ShardLoads } from './shard_loads.js';
 import type { ShardStateMachine } from './shard_state_machine.js';
 
 /** How much a size must change to be worth a report. */
@@ -34,6 +35,9 @@ export class ShardReports {
   private readonly reported = new Map<number, string>();
   private readonly sizes = new Map<number, ShardSize>();
   private readonly reportedSizes = new Map<number, ShardSize>();
+  private readonly loads: ShardLoads;
+  /** Shards whose load is worth a report. */
+  private readonly loadChanged = new Set<number>();
   /** Since when replicas of a led shard have been silent, by shard and replica. Shards without a silent one have no entry. */
   private readonly silent = new Map<number, Map<number, number>>();
   private cursor: IterableIterator<ShardStateMachine> | null = null;
@@ -41,6 +45,7 @@ export class ShardReports {
   constructor(replicas: Replicas, runtime: Pick<Runtime, 'nowMs'>) {
     this.replicas = replicas;
     this.runtime = runtime;
+    this.loads = new ShardLoads(runtime);
   }
 
   /** True when there is something to look at. */
@@ -84,7 +89,7 @@ export class ShardReports {
     return named;
   }
 
-  /** Looks at the progress of led shards, a slice at a time, and marks those with a replica whose health changed. */
+  /** Looks at the progress and the load of led shards, a slice at a time, and marks those where either changed. */
   lookAtProgress(): void {
     this.cursor ??= this.replicas.machines();
     for (let looked = 0; looked < progressShardsMax; looked++) {
@@ -96,7 +101,9 @@ export class ShardReports {
       const { shardId } = next.value;
       const group = this.replicas.group(shardId);
       if (group?.isLeader() !== true) continue;
-      if (this.reported.get(shardId) !== fingerprint(this.report(next.value, group))) this.dirty.add(shardId);
+      if (this.loads.look(next.value)) this.loadChanged.add(shardId);
+      const isNews = this.reported.get(shardId) !== fingerprint(this.report(next.value, group));
+      if (isNews || this.loadChanged.has(shardId)) this.dirty.add(shardId);
     }
   }
 
@@ -120,14 +127,17 @@ export class ShardReports {
         const size = this.sizes.get(shardId);
         const known = this.reportedSizes.get(shardId);
         const resized = size !== undefined && (known === undefined || changedMuch(known, size));
-        if (this.reported.get(shardId) === print && !resized) continue;
+        if (this.reported.get(shardId) === print && !resized && !this.loadChanged.has(shardId)) continue;
         this.reported.set(shardId, print);
         if (size !== undefined) this.reportedSizes.set(shardId, size);
-        delta.shards.push(report);
+        this.loadChanged.delete(shardId);
+        delta.shards.push({ ...report, ...this.loads.tell(shardId) });
       } else {
         if (machine === undefined) this.sizes.delete(shardId);
         this.reportedSizes.delete(shardId);
         this.silent.delete(shardId);
+        this.loads.forget(shardId);
+        this.loadChanged.delete(shardId);
         if (this.reported.delete(shardId)) delta.noLongerLed.push(shardId);
       }
     }

@@ -111,6 +111,9 @@ export interface ShardState {
 
 export class ShardStateMachine implements StateMachine {
   readonly replicaId: number;
+  /** Reads served here, and writes applied, since the start. */
+  readsTaken = 0;
+  writesTaken = 0;
   private readonly host: ShardHost;
   private current: Shard;
   private currentPhase: Exclude<ReplicaPhase, 'leaving'>;
@@ -311,6 +314,7 @@ export class ShardStateMachine implements StateMachine {
 
   private applyWrite(index: number, write: WriteCommand, ctx: ApplyContext): WriteOutcome {
     const { sessionId, sequence, mutations } = write;
+    this.writesTaken++;
     const keys: Buffer[] = [];
     for (const { key } of mutations) {
       if (this.isMerging) return { kind: 'keyNotInShard', key };
