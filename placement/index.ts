@@ -59,9 +59,8 @@
  * label, where the leader belongs, and learners. Checkers and schedulers weigh every change by them. What holds a decision
  * back is data (hindrance.ts); why.ts asks the checkers and the schedulers of balance about one shard or store.
  *
- * Missing, and known: the merge checker (checkers/merge_checker.ts) is built and tested, and no planner runs it; stores do not report
- * reads and writes per second as long as these fields are zero, and then nothing is hot or split by load; a policy is
- * set after a keyspace was created, not with it; a drain has no estimate of its end; the next runs of schedules are not
+ * Missing, and known: the merge checker (checkers/merge_checker.ts) is built and tested, and no planner runs it; a shard that is split
+ * by load is cut near the middle of its keys, not of its load; a policy is set after a keyspace was created, not with it; a drain has no estimate of its end; the next runs of schedules are not
  * shown; operators are not replicated, so a new leader's checkers remove a learner that its predecessor was about to
  * promote, and forget which shards rest;
  * findings of a scrub are not replicated; nothing helps a shard that lost its majority. A member's new address is recorded
