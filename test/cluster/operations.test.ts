@@ -1,16 +1,17 @@
 import t from 'tap';
 import { SkerryClient, type AdminClient } from '../../src/client/index.js';
+import { parsePolicy } from '../../src/config/placement_policy.js';
 import type { ShardStatus } from '../../src/gen/skerry/v1/admin.js';
 import { RegisterLoad } from './register_load.js';
 import { clusterFor, eventually, shardId, shardsOf, storesOf } from './support.js';
 
 /**
  * A day in the life of a cluster, under load: a store comes, another is drained, a third dies, shards are split and merged,
- * every placement member restarts. Few shards in CI; for a long run:
+ * replicas become five and three again, every placement member is killed and comes back. Few shards in CI; for a long run:
  *
  *     SHARDS=1000 npx tsx test/cluster/operations.test.ts
  */
-const shardCount = Number(process.env['SHARDS'] ?? 24);
+const shardCount = Number(process.env['SHARDS'] ?? 16);
 const keyspace = 'default';
 
 // Guards against hanging, not measurements: a busy machine moves thousands of replicas in here.
@@ -77,6 +78,17 @@ t.test('stores, shards and placement members come and go under load without a cl
     await untilCount(admin, before.length);
     await load.ackedMore(100);
     t.pass('and merged again');
+
+    await cluster.stores[0]?.start();
+    await admin.drainStore(idOf(0), true);
+    await cluster.addStore();
+    await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 5'), false);
+    await untilSettled(admin, 'every shard has five replicas', 5, []);
+    await load.ackedMore(200);
+    await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 3'), false);
+    await untilSettled(admin, 'every shard has three replicas again', 3, []);
+    await load.ackedMore(200);
+    t.pass('with five stores, shards have five replicas, and three again');
 
     for (const member of cluster.placements) {
       await member.kill('SIGKILL');
