@@ -1,4 +1,5 @@
 import { DelayWindow } from '../src/base/delay_window.js';
+import type { OverloadLimit } from '../src/base/overload_limits.js';
 import {
   busyRetryAfterMs,
   busyRetryAfterMsMax,
@@ -54,7 +55,10 @@ export const admissionLimits: AdmissionLimits = {
 };
 
 /** Name of a limit that refuses an operation. */
-export type BusyLimit = 'stream_in_flight' | 'shard_in_flight' | 'store_in_flight' | 'write_delay';
+export type BusyLimit = Extract<
+  OverloadLimit,
+  'stream_in_flight' | 'shard_in_flight' | 'store_in_flight' | 'write_delay'
+>;
 
 /**
  * Bounds what is in flight per stream, per shard and per store. Past a bound an operation is refused, never queued. Writes are bounded

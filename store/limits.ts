@@ -35,11 +35,11 @@ export const engineBacklogBytesMax = 256 * 1024 * 1024;
 /** What an operation counts for beyond its own bytes: its bookkeeping. */
 export const opOverheadBytes = 256;
 /** How long writes may all take from proposal to outcome before new ones are refused, milliseconds: a queue of this length still leaves callers time. */
-export const writeDelayTargetMs = 500;
+export const writeDelayTargetMs: number = 500;
 /** How often that is looked at, milliseconds: several rounds of a busy store. */
 export const writeDelayIntervalMs = 100;
 /** Writes that a store always takes: a few rounds' worth, which are no queue even on a slow disk. */
-export const writeWindowOpsMin = 256;
+export const writeWindowOpsMin: number = 256;
 /** What the bound of writes under way grows by in such an interval while the target is kept. */
 export const writeWindowGrowthOps = 64;
 /** The longest that a refused client is told to wait, milliseconds. */

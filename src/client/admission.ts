@@ -1,3 +1,5 @@
+import type { DelayWindow } from '../base/delay_window.js';
+
 /** What an Admission counts. */
 export interface Admitted {
   /** Key and value bytes. */
@@ -9,27 +11,26 @@ export interface Admitted {
 }
 
 /**
- * Bounds what a client has in flight, in operations and in bytes. What finds no room waits in order, up to a limit;
+ * Bounds what a client has in flight, in operations (by a window that follows their time) and in bytes. What finds no room waits in order, up to a limit;
  * past that it is refused. One operation larger than all room is let in when it is alone.
  */
 export class Admission<T extends Admitted> {
-  readonly #countMax: number;
+  readonly #window: DelayWindow;
   readonly #bytesMax: number;
   readonly #waitingMax: number;
-  #inFlight = 0;
   #bytes = 0;
   #queue: T[] = [];
   #head = 0;
   #waiting = 0;
 
-  constructor(countMax: number, bytesMax: number, waitingMax: number) {
-    this.#countMax = countMax;
+  constructor(window: DelayWindow, bytesMax: number, waitingMax: number) {
+    this.#window = window;
     this.#bytesMax = bytesMax;
     this.#waitingMax = waitingMax;
   }
 
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#window.ops;
   }
 
   get inFlightBytes(): number {
@@ -54,7 +55,7 @@ export class Admission<T extends Admitted> {
   /** Counts an item whatever room there is: a part of one that was admitted. */
   add(item: T): void {
     item.admitted = true;
-    this.#inFlight++;
+    this.#window.enter();
     this.#bytes += item.bytes;
   }
 
@@ -62,7 +63,7 @@ export class Admission<T extends Admitted> {
   leave(item: T): void {
     if (item.admitted) {
       item.admitted = false;
-      this.#inFlight--;
+      this.#window.leave();
       this.#bytes -= item.bytes;
     } else {
       // It stays in the queue, marked done, until its turn comes.
@@ -89,7 +90,7 @@ export class Admission<T extends Admitted> {
   }
 
   #hasRoom(item: T): boolean {
-    if (this.#inFlight === 0) return true;
-    return this.#inFlight < this.#countMax && this.#bytes + item.bytes <= this.#bytesMax;
+    if (this.#window.ops === 0) return true;
+    return this.#window.hasRoom && this.#bytes + item.bytes <= this.#bytesMax;
   }
 }

@@ -9,6 +9,33 @@ export const inFlightOpsMax: number = 4_096;
 export const inFlightBytesMax = 64 * 1024 * 1024;
 /** Operations that wait for room in flight. Past it the caller gets CLIENT_OVERLOADED, not a longer queue. */
 export const waitingOpsMax = 65_536;
+/** Operations that may wait whatever the rate at which they find room: a few frames, so that the rate goes on being measured. */
+export const waitingOpsFree: number = 256;
+/** The share of its time that an operation may be expected to wait for room and for its answer; else it is refused at once. */
+export const waitingShareMax = 0.5;
+/** The interval over which the rate is taken at which waiting operations find room, and how fast older ones are forgotten. */
+export const departureIntervalMs = 100;
+export const departureHalfLifeMs = 500;
+
+/** How long answers may all take before fewer operations are kept in flight. Above what stores themselves allow. */
+export const serviceTargetMs = 1_000;
+/** How often that is looked at. */
+export const serviceIntervalMs = 100;
+/** Operations that are kept in flight however long they take: two frames. */
+export const inFlightOpsMin: number = 256;
+/** What the bound in flight grows by in such an interval while answers come in time. */
+export const inFlightGrowthOps = 64;
+/** For how long the least time of an answer is remembered, and how many answers it takes to know it. */
+export const serviceWindowMs = 1_000;
+export const serviceSamplesMin = 64;
+/** An operation with less time left is not sent: no answer comes in one turn of the event loop. */
+export const sendTimeMsMin = 1;
+
+/** Refusals of one store that a client may run up beyond those that it makes good by answers; half of them for retries. */
+export const overloadTriesMax = 1_024;
+/** Tries that come with time. */
+export const overloadTriesPerSecond = 128;
+
 /** Operations of one frame. Larger frames make client and store work in lock-step instead of side by side. */
 export const batchOpsMax = 128;
 /** Operations that one stream may have outstanding; bounds inFlightOps, with room for the parts of divided batches. */
@@ -64,4 +91,6 @@ assert(batchKeysMax >= atomicBatchKeysMax, 'an atomic batch is no larger than ot
 assert(inFlightBytesMax >= commandBytesMax, 'the largest command may be in flight');
 assert(inFlightOpsLimit + batchKeysMax <= outstandingSlotsMax, 'what may be in flight has slots');
 assert(inFlightOpsMax <= inFlightOpsLimit, 'the default may be chosen');
+assert(waitingOpsFree < waitingOpsMax, 'free places to wait are among the places to wait');
+assert(inFlightOpsMin <= inFlightOpsMax, 'the least in flight is allowed');
 assert(backoffFirstMs <= backoffMaxMs && suspectFirstMs <= suspectMaxMs, 'delays grow');

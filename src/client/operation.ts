@@ -82,6 +82,8 @@ export abstract class Operation implements WireOp, WheelEntry {
   storeId = 0;
   /** True from the moment that the attempt's bytes were given to a stream until its answer. */
   written = false;
+  /** When the present attempt was written, on the runtime's monotonic clock. */
+  writtenMs = 0;
   /** True once an attempt ended without certainty that it had no effect. Never goes back. */
   maybeApplied = false;
   /** Pauses so far. */

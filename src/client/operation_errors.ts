@@ -3,6 +3,7 @@ import type { SkerryErrorCode } from './errors.js';
 import { detailsOf, SkerryError } from './errors.js';
 import type { LastFailure, Operation } from './operation.js';
 import { WriteOperation } from './operation.js';
+import type { Refusal } from './overload_budget.js';
 import { retryTable } from './retry_table.js';
 
 /** How an operation that did not succeed is told to its caller. */
@@ -81,4 +82,38 @@ export function keysInSeveralShardsError(operation: Operation): SkerryError {
   return new SkerryError('UNDETERMINED', 'the shard was split while the outcome of an atomic batch was not known', {
     cause: error,
   });
+}
+
+/** What is left of its time is less than an answer takes now; it is not sent (again). */
+export function tooLateError(operation: Operation, leftMs: number, neededMs: number): SkerryError {
+  const uncertain = isUncertain(operation);
+  const fate = uncertain ? 'the write may or may not take effect' : 'it did not take effect';
+  return new SkerryError(
+    uncertain ? 'UNDETERMINED' : 'DEADLINE_EXCEEDED',
+    `not sent after ${operation.attempts} attempts: ${Math.max(0, Math.round(leftMs))} ms are left and answers take at least ` +
+      `${Math.ceil(neededMs)} ms now; ${fate}`,
+    { cause: causeOf(operation.lastFailure), retryable: !uncertain, details: { attempts: operation.attempts } },
+  );
+}
+
+/** A store has too much to do; the operation did not take effect. */
+export function busyError(operation: Operation, { limit, retryAfterMs }: Refusal): SkerryError {
+  return new SkerryError(
+    'SERVER_BUSY',
+    `a store has reached its limit ${limit}: try again in ${retryAfterMs} ms; it did not take effect`,
+    { retryable: true, details: { kind: 'serverIsBusy', limit, retryAfterMs, attempts: operation.attempts } },
+  );
+}
+
+export function closedError(): SkerryError {
+  return new SkerryError('CLIENT_CLOSED', 'the client was closed');
+}
+
+/** More waits in this client than can be begun in time; nothing was sent. */
+export function overloadedError(limit: 'waitingOpsMax' | 'waitingShareMax', waitMs: number): SkerryError {
+  const message =
+    limit === 'waitingOpsMax'
+      ? 'too many operations wait in this client already; await some of them'
+      : `operations that wait in this client already would take ${Math.ceil(waitMs)} ms; await some of them`;
+  return new SkerryError('CLIENT_OVERLOADED', message, { retryable: true, details: { limit } });
 }

@@ -7,12 +7,21 @@ import { decodeErrorResult, ResultKind as resultKinds, WireError } from '../wire
 import { Admission } from './admission.js';
 import { backoffMs } from './backoff.js';
 import { consistencyLinearizable } from './consistency.js';
-import { SkerryError } from './errors.js';
+import type { SkerryError } from './errors.js';
 import { redirectsMax } from './limits.js';
+import { LoadControl } from './load_control.js';
 import { LookUps } from './look_ups.js';
 import type { Operation } from './operation.js';
 import { WriteOperation } from './operation.js';
-import { deadlineError, finalError, givenUpError, keysInSeveralShardsError } from './operation_errors.js';
+import {
+  busyError,
+  closedError,
+  deadlineError,
+  finalError,
+  givenUpError,
+  keysInSeveralShardsError,
+  overloadedError,
+} from './operation_errors.js';
 import type { FailureKind } from './retry_table.js';
 import { failureKindOf, retryTable } from './retry_table.js';
 import { Session } from './session.js';
@@ -61,6 +70,7 @@ export class Router {
   readonly session = new Session();
   readonly #port: RouterPort;
   readonly #runtime: Pick<Runtime, 'nowMs' | 'random'>;
+  readonly #load: LoadControl;
   readonly #admission: Admission<Operation>;
   readonly #stores = new StoreChoice();
   readonly #wheel: TimingWheel<Operation>;
@@ -69,6 +79,8 @@ export class Router {
   #sessionWaiters: WriteOperation[] = [];
   #sessionOpening = false;
   #closed = false;
+  /** True while those that wait are let in: what ends meanwhile leaves its room to that same loop. */
+  #lettingIn = false;
   #retries = 0;
   readonly #failures: Partial<Record<FailureKind, number>> = {};
 
@@ -76,7 +88,8 @@ export class Router {
     this.cache = new ShardCache(keyspaceId);
     this.#port = port;
     this.#runtime = runtime;
-    this.#admission = new Admission(limits.inFlightOps, limits.inFlightBytes, limits.waitingOps);
+    this.#load = new LoadControl(limits.inFlightOps);
+    this.#admission = new Admission(this.#load.window, limits.inFlightBytes, limits.waitingOps);
     this.#wheel = new TimingWheel(runtime.nowMs());
     this.#lookUps = new LookUps((startKey, endKey) => port.lookUp(startKey, endKey));
   }
@@ -98,14 +111,30 @@ export class Router {
 
   /** Takes an operation; it is settled exactly once, by its deadline at the latest. */
   submit(operation: Operation): void {
-    const entry = this.#closed ? 'closed' : this.#admission.enter(operation);
-    if (entry === 'closed' || entry === 'refused') {
-      operation.state = 'done';
-      operation.reject(entry === 'closed' ? closedError() : overloadedError());
-      return;
-    }
+    const refusal = this.#closed ? closedError() : this.#enter(operation);
+    if (refusal === null) return;
+    operation.state = 'done';
+    operation.reject(refusal);
+    operation.detach?.();
+  }
+
+  /** Lets an operation in, or to those that wait. Returns why neither can be. */
+  #enter(operation: Operation): SkerryError | null {
+    const nowMs = this.#runtime.nowMs();
+    const refusal = this.#load.waitsTooLong(operation, this.#admission.waiting, nowMs);
+    if (refusal !== null) return refusal;
+    const entry = this.#admission.enter(operation);
+    if (entry === 'refused') return overloadedError('waitingOpsMax', 0);
     this.#wheel.add(operation, operation.deadlineMs);
     if (entry === 'admitted') this.#begin(operation);
+    else this.#load.waits(nowMs);
+    return null;
+  }
+
+  #endsTooLate(operation: Operation, nowMs: number): boolean {
+    const error = this.#load.comesTooLate(operation, nowMs);
+    if (error !== null) this.#fail(operation, error);
+    return error !== null;
   }
 
   #begin(operation: Operation): void {
@@ -144,6 +173,11 @@ export class Router {
     const storeId = this.#stores.choose(shard, operation, this.#runtime.nowMs());
     if (storeId === 0) {
       this.#lookUp(operation);
+      return;
+    }
+    const refusal = this.#load.refusedBy(storeId, operation, this.#runtime.nowMs());
+    if (refusal !== null) {
+      this.#fail(operation, busyError(operation, refusal));
       return;
     }
     operation.shard = shard;
@@ -213,6 +247,7 @@ export class Router {
       this.#dispatch(operation);
       return false;
     }
+    if (this.#endsTooLate(operation, nowMs)) return false;
     operation.id = id;
     operation.shardId = shard.shardId;
     operation.confVer = shard.confVer;
@@ -220,6 +255,7 @@ export class Router {
     operation.timeoutMs = Math.max(1, Math.ceil(operation.deadlineMs - nowMs));
     operation.encode(this.session);
     operation.written = true;
+    operation.writtenMs = nowMs;
     return true;
   }
 
@@ -231,6 +267,7 @@ export class Router {
     try {
       if (kind === resultKinds.error) reply = decodeErrorResult(body);
       else if (operation.accept(kind, body)) {
+        this.#load.served(operation, this.#runtime.nowMs());
         this.#learnFromSuccess(operation);
         this.#finish(operation);
         return;
@@ -286,7 +323,10 @@ export class Router {
         return;
       case 'backOff':
       case 'rotate':
-        this.#rest(operation, reply?.detail?.$case === 'serverIsBusy' ? reply.detail.value.retryAfterMs : 0, false);
+        if (reply?.detail?.$case !== 'serverIsBusy') this.#rest(operation, 0, false);
+        else if (this.#load.mayRetry(operation, reply.detail.value, this.#runtime.nowMs())) {
+          this.#rest(operation, reply.detail.value.retryAfterMs, false);
+        } else this.#fail(operation, busyError(operation, reply.detail.value));
     }
   }
 
@@ -393,6 +433,7 @@ export class Router {
     const nowMs = this.#runtime.nowMs();
     this.#wheel.advance(nowMs, (operation) => {
       if (nowMs >= operation.deadlineMs) {
+        this.#load.expired(operation, nowMs);
         this.#fail(operation, deadlineError(operation));
         return;
       }
@@ -431,17 +472,19 @@ export class Router {
     this.#lookUps.forget(operation);
     if (operation instanceof WriteOperation) this.session.remove(operation);
     this.#admission.leave(operation);
-    for (let next = this.#admission.next(); next !== null; next = this.#admission.next()) this.#begin(next);
+    this.#letIn();
   }
-}
 
-function closedError(): SkerryError {
-  return new SkerryError('CLIENT_CLOSED', 'the client was closed');
-}
-
-function overloadedError(): SkerryError {
-  return new SkerryError('CLIENT_OVERLOADED', 'too many operations wait in this client already; await some of them', {
-    retryable: true,
-    details: { limit: 'waitingOpsMax' },
-  });
+  /** Begins what waits as far as there is room; what is past its time ends instead. */
+  #letIn(): void {
+    if (this.#lettingIn) return;
+    this.#lettingIn = true;
+    const nowMs = this.#runtime.nowMs();
+    for (let next = this.#admission.next(); next !== null; next = this.#admission.next()) {
+      if (this.#endsTooLate(next, nowMs)) continue;
+      this.#load.begun(this.#admission.waiting, nowMs);
+      this.#begin(next);
+    }
+    this.#lettingIn = false;
+  }
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { DelayWindow } from '../../src/base/delay_window.js';
 import { Admission } from '../../src/client/admission.js';
 
 interface Item {
@@ -8,10 +9,12 @@ interface Item {
   done: boolean;
 }
 
+const windowOf = (ops: number): DelayWindow =>
+  new DelayWindow({ targetMs: 1, intervalMs: 1, opsMin: ops, opsMax: ops, growthOps: 1 });
 const item = (bytes: number): Item => ({ bytes, admitted: false, done: false });
 
 t.test('what finds no room waits in order, and past the waiting limit is refused', async (t) => {
-  const admission = new Admission<Item>(2, 1_000, 2);
+  const admission = new Admission<Item>(windowOf(2), 1_000, 2);
   const items = [item(1), item(1), item(1), item(1), item(1)];
   t.same(
     items.map((i) => admission.enter(i)),
@@ -29,7 +32,7 @@ t.test('what finds no room waits in order, and past the waiting limit is refused
 });
 
 t.test('bytes are bounded too, but one item larger than all room goes alone', async (t) => {
-  const admission = new Admission<Item>(10, 100, 10);
+  const admission = new Admission<Item>(windowOf(10), 100, 10);
   const large = item(500);
   t.equal(admission.enter(large), 'admitted');
   t.equal(admission.enter(item(1)), 'waiting');
@@ -41,7 +44,7 @@ t.test('bytes are bounded too, but one item larger than all room goes alone', as
 });
 
 t.test('an item that ends while it waits gives its place away', async (t) => {
-  const admission = new Admission<Item>(1, 100, 5);
+  const admission = new Admission<Item>(windowOf(1), 100, 5);
   const [running, quitter, next] = [item(1), item(1), item(1)];
   for (const i of [running, quitter, next]) admission.enter(i);
   quitter.done = true;
@@ -55,7 +58,7 @@ t.test('an item that ends while it waits gives its place away', async (t) => {
 t.test('counts are right and bounds hold after any history', async () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(60)), { maxLength: 300 }), (steps) => {
-      const admission = new Admission<Item>(5, 100, 20);
+      const admission = new Admission<Item>(windowOf(5), 100, 20);
       const known: Item[] = [];
       for (const [enters, n] of steps) {
         if (enters) {
