@@ -31,10 +31,12 @@ export const serviceSamplesMin = 64;
 /** An operation with less time left is not sent: no answer comes in one turn of the event loop. */
 export const sendTimeMsMin = 1;
 
-/** Refusals of one store that a client may run up beyond those that it makes good by answers; half of them for retries. */
+/** Attempts at a store that refuses which a client may make beyond those that answers make good; half of them for retries. */
 export const overloadTriesMax = 1_024;
 /** Tries that come with time. */
 export const overloadTriesPerSecond = 128;
+/** How long after its last refusal a store counts as one that refuses: several of the longest hints. */
+export const overloadMemoryMs = 5_000;
 
 /** Operations of one frame. Larger frames make client and store work in lock-step instead of side by side. */
 export const batchOpsMax = 128;

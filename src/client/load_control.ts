@@ -72,7 +72,7 @@ export class LoadControl {
   served(operation: Operation, nowMs: number): void {
     this.window.observe(operation.writtenMs, nowMs);
     this.#timeOf(operation).observe(nowMs - operation.writtenMs, nowMs);
-    this.#budgets.find(operation.storeId, operation instanceof WriteOperation)?.served();
+    this.#budgets.find(operation.storeId, operation instanceof WriteOperation, nowMs)?.served();
   }
 
   /** The operation's time is over. That it had no answer for so long tells what an answer after so long would. */
@@ -82,11 +82,13 @@ export class LoadControl {
     }
   }
 
-  /** The store's last refusal, when it refused so much that it is not asked for this operation; null: it may be asked. */
+  /** To be asked before each attempt. The store's last refusal, when it refuses so much that it is not asked; null: it is. */
   refusedBy(storeId: number, operation: Operation, nowMs: number): Refusal | null {
-    const budget = this.#budgets.find(storeId, operation instanceof WriteOperation);
-    if (budget === undefined || operation.attempts > 0 || budget.mayTry(nowMs)) return null;
-    return budget.last;
+    const budget = this.#budgets.find(storeId, operation instanceof WriteOperation, nowMs);
+    if (budget === undefined) return null;
+    if (operation.attempts === 0 && !budget.mayTry(nowMs)) return budget.last;
+    budget.tried();
+    return null;
   }
 
   /**

@@ -90,7 +90,7 @@ export function tooLateError(operation: Operation, leftMs: number, neededMs: num
   const fate = uncertain ? 'the write may or may not take effect' : 'it did not take effect';
   return new SkerryError(
     uncertain ? 'UNDETERMINED' : 'DEADLINE_EXCEEDED',
-    `not sent after ${operation.attempts} attempts: ${Math.max(0, Math.round(leftMs))} ms are left and answers take at least ` +
+    `not sent: ${Math.max(0, Math.round(leftMs))} ms are left and answers take at least ` +
       `${Math.ceil(neededMs)} ms now; ${fate}`,
     { cause: causeOf(operation.lastFailure), retryable: !uncertain, details: { attempts: operation.attempts } },
   );

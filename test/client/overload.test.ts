@@ -1,0 +1,162 @@
+import t from 'tap';
+import type { SkerryError } from '../../src/client/errors.js';
+import { overloadTriesMax, serviceTargetMs } from '../../src/client/limits.js';
+import type { Operation } from '../../src/client/operation.js';
+import { noKeys, WriteOperation } from '../../src/client/operation.js';
+import { Router } from '../../src/client/router.js';
+import { serverIsBusy } from '../../src/base/wire_errors.js';
+import { Partitioning, ReplicaRole, ShardRoute } from '../../src/gen/skerry/v1/meta.js';
+import { encodeErrorResult, encodeWriteResult, ResultKind } from '../../src/wire/kv_codec.js';
+
+/** A client's router and one store on a clock that the test turns: the store works its queue off, or refuses. */
+class World {
+  nowMs = 0;
+  /** Taken in by the store and not worked on yet. */
+  readonly queue: Operation[] = [];
+  /** Operations sent, retries included; and those that were over by their turn. */
+  sent = 0;
+  inVain = 0;
+  /** What operations came to: 'done' or the error's code. */
+  readonly outcomes = new Map<string, number>();
+  slowestMs = 0;
+  lastError: SkerryError | null = null;
+  readonly router: Router;
+  private readonly gathered: Operation[] = [];
+
+  constructor() {
+    const port = {
+      send: (_storeId: number, operation: Operation): void => void this.gathered.push(operation),
+      withdraw: (): void => undefined,
+      lookUp: (): void => undefined,
+      openSession: (): void => undefined,
+    };
+    const runtime = { nowMs: () => this.nowMs, random: () => 0.5 };
+    this.router = new Router(1, runtime, port, { inFlightOps: 4_096, inFlightBytes: 1e9, waitingOps: 65_536 });
+    const replicas = [{ replicaId: 11, storeId: 1, role: ReplicaRole.VOTER }];
+    const shard = {
+      shardId: 1,
+      keyspaceId: 1,
+      partitioning: Partitioning.RANGE,
+      epoch: { confVer: 1, version: 1 },
+      replicas,
+    };
+    const bounds = { startKey: Buffer.alloc(0), endKey: Buffer.alloc(0), merge: undefined };
+    this.router.applyRoutes([
+      { ...ShardRoute.create(), shard: { ...shard, ...bounds }, leaderReplicaId: 11, leaderStoreId: 1, term: 1 },
+    ]);
+    this.router.sessionOpened(1);
+  }
+
+  write(timeoutMs: number): void {
+    const beganMs = this.nowMs;
+    const ended = (outcome: string): void => {
+      this.outcomes.set(outcome, this.count(outcome) + 1);
+      this.slowestMs = Math.max(this.slowestMs, this.nowMs - beganMs);
+    };
+    const init = {
+      key: Buffer.from('k'),
+      consistency: 0,
+      deadlineMs: this.nowMs + timeoutMs,
+      bytes: 10,
+      reject: (error: SkerryError): void => {
+        this.lastError = error;
+        ended(error.code);
+      },
+    };
+    this.router.submit(new WriteOperation(init, noKeys, [], () => ended('done')));
+  }
+
+  count(outcome: string): number {
+    return this.outcomes.get(outcome) ?? 0;
+  }
+
+  /** What was gathered in this turn is written to the store. */
+  flush(): Operation[] {
+    const written = this.gathered.splice(0).filter((operation) => this.router.prepare(operation, 1, this.nowMs));
+    this.sent += written.length;
+    return written;
+  }
+
+  /** A millisecond: the store takes in what was sent and serves so many, in order. */
+  serve(count: number): void {
+    this.queue.push(...this.flush());
+    for (const operation of this.queue.splice(0, count)) {
+      if (operation.done) this.inVain++;
+      this.router.answered(operation, ResultKind.write, encodeWriteResult({ applied: true, current: null }));
+    }
+    this.pass();
+  }
+
+  /** A millisecond: the store refuses all that was sent. */
+  refuse(limit: string, retryAfterMs: number): void {
+    const body = encodeErrorResult(serverIsBusy(limit, retryAfterMs));
+    for (const operation of this.flush()) this.router.answered(operation, ResultKind.error, body);
+    this.pass();
+  }
+
+  pass(): void {
+    this.nowMs++;
+    this.router.advance();
+  }
+}
+
+t.test(
+  'at three times what a store serves it stays busy with operations in time, and the rest is refused early',
+  async (t) => {
+    const world = new World();
+    const seconds = 12;
+    for (let ms = 0; ms < seconds * 1_000; ms++) {
+      for (let i = 0; i < 6; i++) world.write(2_000);
+      world.serve(2);
+      if (ms === 5_000) world.inVain = 0;
+    }
+    const done = world.count('done');
+    t.ok(done >= 0.9 * 2_000 * seconds, `${done} of ${2_000 * seconds} possible`);
+    t.equal(world.inVain, 0, 'once the client knows the rate nothing is served in vain');
+    t.ok(world.count('CLIENT_OVERLOADED') >= 3_000 * seconds, 'most of the rest was refused by the client');
+    t.ok(world.slowestMs <= 2_000 + 10);
+  },
+);
+
+t.test('without overload nothing is refused, also in a burst that takes long', async (t) => {
+  const world = new World();
+  for (let i = 0; i < 8_000; i++) world.write(10_000);
+  for (let ms = 0; ms < 4_010; ms++) world.serve(2);
+  t.same([...world.outcomes], [['done', 8_000]]);
+  t.ok(world.slowestMs > serviceTargetMs);
+});
+
+t.test('what a store refuses is tried again a bounded number of times, and told with its hint', async (t) => {
+  const world = new World();
+  for (let ms = 0; ms < 10_000; ms++) {
+    for (let i = 0; i < 3; i++) world.write(10_000);
+    world.refuse('write_delay', 50);
+  }
+  t.ok(world.sent <= 3 * overloadTriesMax, `${world.sent} were sent for 30,000 operations`);
+  t.same([...world.outcomes.keys()], ['SERVER_BUSY']);
+  t.match(world.lastError, { retryable: true, details: { limit: 'write_delay', retryAfterMs: 50 } });
+});
+
+t.test('a state of a store that passes by itself is waited for', async (t) => {
+  const world = new World();
+  for (let i = 0; i < 2_000; i++) world.write(10_000);
+  for (let ms = 0; ms < 3_000; ms++) world.refuse('shard_merging', 50);
+  t.equal(world.outcomes.size, 0);
+  for (let ms = 0; ms < 1_000; ms++) world.serve(100);
+  t.same([...world.outcomes], [['done', 2_000]]);
+});
+
+t.test('an operation with less time than answers take is not sent', async (t) => {
+  const world = new World();
+  for (let ms = 0; ms < 3_000; ms++) {
+    world.write(2_000);
+    // Each is answered when it is some 300 ms old.
+    world.serve(ms < 300 ? 0 : 1);
+  }
+  const { sent } = world;
+  world.write(50);
+  world.serve(0);
+  t.equal(world.sent, sent);
+  t.equal(world.lastError?.code, 'DEADLINE_EXCEEDED');
+  t.match(world.lastError?.message, /^not sent: /);
+});
