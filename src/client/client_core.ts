@@ -113,6 +113,10 @@ export class ClientCore implements RouterPort {
     this.#pool.send(storeId, operation);
   }
 
+  nextTurn(fn: () => void): void {
+    this.runtime.nextTurn(fn);
+  }
+
   withdraw(storeId: number, operation: Operation): void {
     this.#pool.withdraw(storeId, operation);
   }

@@ -47,6 +47,8 @@ export interface RouterPort {
   lookUp(startKey: Buffer, endKey: Buffer): void;
   /** Asks for a session id; sessionOpened() or sessionRefused() must follow. One at a time. */
   openSession(): void;
+  /** Runs `fn` in the next turn of the event loop. A caller that asks again at once when it is refused would stop the loop otherwise. */
+  nextTurn(fn: () => void): void;
 }
 
 export interface RouterStats {
@@ -114,8 +116,8 @@ export class Router {
     const refusal = this.#closed ? closedError() : this.#enter(operation);
     if (refusal === null) return;
     operation.state = 'done';
-    operation.reject(refusal);
     operation.detach?.();
+    this.#port.nextTurn(() => operation.reject(refusal));
   }
 
   /** Lets an operation in, or to those that wait. Returns why neither can be. */
@@ -177,7 +179,9 @@ export class Router {
     }
     const refusal = this.#load.refusedBy(storeId, operation, this.#runtime.nowMs());
     if (refusal !== null) {
-      this.#fail(operation, busyError(operation, refusal));
+      const error = busyError(operation, refusal);
+      this.#port.nextTurn(() => operation.reject(error));
+      this.#finish(operation);
       return;
     }
     operation.shard = shard;

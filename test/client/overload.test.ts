@@ -29,6 +29,7 @@ class World {
       withdraw: (): void => undefined,
       lookUp: (): void => undefined,
       openSession: (): void => undefined,
+      nextTurn: (fn: () => void): void => fn(),
     };
     const runtime = { nowMs: () => this.nowMs, random: () => 0.5 };
     this.router = new Router(1, runtime, port, { inFlightOps: 4_096, inFlightBytes: 1e9, waitingOps: 65_536 });
