@@ -15,7 +15,8 @@ import type { ShardStateMachine } from './shard_state_machine.js';
  * store has applied, so that any store can go on with it:
  *
  *   the target can not take it in any more           RollbackMerge, to the source
- *   the target leads elsewhere                       hand the source's leadership over to that store
+ *   the target leads elsewhere                       hand the source's leadership over to that store, or, if the source's replica
+ *                                                    there can not lead, ask for the target's
  *   every replica of the source has its last entry   CommitMerge, to the target
  *   it takes too long                                ForbidMerge, to the target
  *   there is no target here to look at               hand the source's leadership over
@@ -106,17 +107,21 @@ export class MergeDriver {
     const target = replicas.machine(into.shardId);
     const targetGroup = replicas.group(into.shardId);
     if (target === undefined || targetGroup === undefined) return;
+    const { progress } = group.status();
+    const hasLastEntry = ({ replicaId }: { replicaId: number }): boolean =>
+      progress.some((p) => p.replicaId === replicaId && p.match >= into.index);
     if (!targetGroup.isLeader()) {
       const storeId = target.hostOf(targetGroup.leaderId());
       const there = replicaOn(machine.shard, storeId);
-      if (there !== undefined && storeId !== replicas.storeId) this.handOver(source, group, there.replicaId);
+      if (there === undefined || storeId === replicas.storeId) return;
+      // One that is behind, or lost its log, does not become leader; then it is for this store to rule the merge out.
+      const mayLead = hasLastEntry(there) && this.ageMs(source) <= 2 * mergePatienceMs;
+      if (mayLead) this.handOver(source, group, there.replicaId);
+      else this.handOver(source, targetGroup, target.replicaId);
       return;
     }
     if (!sameEpoch(target.shard.epoch, into.epoch)) return;
-    const { progress } = group.status();
-    const missing = machine.shard.replicas.some(
-      ({ replicaId }) => !progress.some((p) => p.replicaId === replicaId && p.match >= into.index),
-    );
+    const missing = !machine.shard.replicas.every(hasLastEntry);
     if (!missing) {
       this.propose(source, targetGroup, { $case: 'commitMerge', value: { source: machine.shard } });
     } else if (this.ageMs(source) > mergePatienceMs) {

@@ -18,6 +18,7 @@ t.test(
 const bugSeeds = [
   { seed: 24, bug: 'wait-for-a-store-that-is-down' },
   { seed: 45, bug: 'silent-tombstone' },
+  { seed: 105, bug: 'a merge whose target leads where the source can not' },
 ];
 
 for (const { seed, bug } of bugSeeds) {
