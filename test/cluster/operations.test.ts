@@ -2,6 +2,7 @@ import t from 'tap';
 import { SkerryClient, type AdminClient } from '../../src/client/index.js';
 import { parsePolicy } from '../../src/config/placement_policy.js';
 import type { ShardStatus } from '../../src/gen/skerry/v1/admin.js';
+import { OperationsPhases } from './operations_phases.js';
 import { RegisterLoad } from './register_load.js';
 import { clusterFor, eventually, shardId, shardsOf, storesOf } from './support.js';
 
@@ -34,6 +35,11 @@ async function untilCount(admin: AdminClient, count: number): Promise<void> {
   );
 }
 
+/** Placement's leader answers, whoever that is. */
+async function untilPlacementLeads(admin: AdminClient): Promise<void> {
+  await eventually('the members have a leader', async () => (await admin.clusterStatus().catch(() => null)) ?? null);
+}
+
 t.test('stores, shards and placement members come and go under load without a client noticing', async (t) => {
   const cluster = await clusterFor(t, { placements: 3 });
   await cluster.createKeyspace(keyspace, { shards: shardCount });
@@ -45,6 +51,8 @@ t.test('stores, shards and placement members come and go under load without a cl
   const idOf = (at: number): number => cluster.stores[at]?.ready.storeId ?? 0;
 
   await cluster.withAdmin(async (admin) => {
+    const phases = new OperationsPhases(admin, keyspace, load, (line) => t.comment(line));
+    await phases.begin();
     const fourth = await cluster.addStore();
     await eventually(
       'the new store holds its share',
@@ -54,10 +62,12 @@ t.test('stores, shards and placement members come and go under load without a cl
       },
       patienceMs,
     );
+    await phases.end('a fourth store');
     t.pass('a fourth store takes its share');
 
     await admin.drainStore(idOf(0));
     await untilSettled(admin, 'the drained store is empty', 3, [idOf(0)]);
+    await phases.end('a drain');
     await cluster.stores[0]?.stop();
     t.pass('a store is drained and stopped');
     await load.ackedMore(200);
@@ -66,6 +76,7 @@ t.test('stores, shards and placement members come and go under load without a cl
     await load.ackedMore(200);
     await cluster.stores[1]?.start();
     await load.ackedMore(200);
+    await phases.end('a stop, a kill and a return');
     t.pass('a store is killed and comes back');
 
     const before = await shardsOf(admin, keyspace);
@@ -73,10 +84,12 @@ t.test('stores, shards and placement members come and go under load without a cl
     for (const id of split) await insist(`shard ${id} is split`, () => splitInTwo(admin, id));
     await untilCount(admin, before.length + split.length);
     await load.ackedMore(100);
+    await phases.end('splits');
     t.pass('shards are split');
     for (const id of split) await insist(`shard ${id} is merged`, () => mergeWithRightNeighbour(admin, id));
     await untilCount(admin, before.length);
     await load.ackedMore(100);
+    await phases.end('merges');
     t.pass('and merged again');
 
     await cluster.stores[0]?.start();
@@ -84,21 +97,24 @@ t.test('stores, shards and placement members come and go under load without a cl
     await cluster.addStore();
     await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 5'), false);
     await untilSettled(admin, 'every shard has five replicas', 5, []);
+    await phases.end('from three replicas to five');
     await load.ackedMore(200);
     await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 3'), false);
     await untilSettled(admin, 'every shard has three replicas again', 3, []);
+    await phases.end('from five to three');
     await load.ackedMore(200);
     t.pass('with five stores, shards have five replicas, and three again');
 
     for (const member of cluster.placements) {
+      const killedMs = performance.now();
       await member.kill('SIGKILL');
+      await untilPlacementLeads(admin);
+      t.comment(`${member.name} was killed: placement answers ${Math.round(performance.now() - killedMs)} ms later`);
       await load.ackedMore(100);
       await member.start();
-      await eventually(
-        'the members have a leader',
-        async () => (await admin.clusterStatus().catch(() => null)) ?? null,
-      );
+      await untilPlacementLeads(admin);
     }
+    await phases.end('restarts of placement');
     t.pass('every placement member was killed and came back');
   });
 

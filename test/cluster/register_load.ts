@@ -37,6 +37,7 @@ export class RegisterLoad {
   private reads = 0;
   private lastAckAt = performance.now();
   private longestGapMs = 0;
+  private gapMs = 0;
   private readonly loops: Promise<void>[] = [];
   private waiters: { target: number; done: () => void }[] = [];
 
@@ -71,6 +72,13 @@ export class RegisterLoad {
   report(): LoadReport {
     const { writes, reads, failures, violations, longestGapMs } = this;
     return { writes, reads, failures, violations, longestGapMs };
+  }
+
+  /** The longest time in which no write was acknowledged since this was asked last. */
+  takeGapMs(): number {
+    const gapMs = Math.max(this.gapMs, performance.now() - this.lastAckAt);
+    this.gapMs = 0;
+    return gapMs;
   }
 
   /** Reads every register through the given client and judges the answers. */
@@ -120,7 +128,9 @@ export class RegisterLoad {
   private noteAck(): void {
     this.writes++;
     const now = performance.now();
-    this.longestGapMs = Math.max(this.longestGapMs, now - this.lastAckAt);
+    const gapMs = now - this.lastAckAt;
+    this.gapMs = Math.max(this.gapMs, gapMs);
+    this.longestGapMs = Math.max(this.longestGapMs, gapMs);
     this.lastAckAt = now;
     const due = this.waiters.filter((waiter) => waiter.target <= this.writes);
     if (due.length === 0) return;
