@@ -134,6 +134,7 @@ function reportBytes(at: number): Uint8Array {
     progress: replicas.map(({ replicaId }) => ({ replicaId, down: false, pending: false, matchIndex: at })),
     approximateBytes: 1_000_000 + at,
     approximateKeys: 1_000,
+    sizeKnown: true,
     readsPerS: at % 100,
     writesPerS: at % 50,
   }).finish();

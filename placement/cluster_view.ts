@@ -23,6 +23,8 @@ export interface ShardStatus {
   readonly progress: readonly ReplicaProgress[];
   readonly approximateBytes: number;
   readonly approximateKeys: number;
+  /** False: no leader has measured it yet. */
+  readonly sizeKnown: boolean;
   readonly readsPerS: number;
   readonly writesPerS: number;
 }
@@ -131,9 +133,20 @@ export class ClusterView {
       leaderStoreId: storeId,
       term: report.term,
     });
-    const { progress, approximateBytes, approximateKeys } = report;
+    const { progress } = report;
+    // A new leader has yet to measure: what the one before said holds until then.
+    const { approximateBytes, approximateKeys, sizeKnown } = report.sizeKnown
+      ? report
+      : (this.statuses.get(given.shardId) ?? report);
     const { readsPerS, writesPerS } = this.loadWithHeld(given.shardId, report);
-    this.statuses.set(given.shardId, { progress, approximateBytes, approximateKeys, readsPerS, writesPerS });
+    this.statuses.set(given.shardId, {
+      progress,
+      approximateBytes,
+      approximateKeys,
+      sizeKnown,
+      readsPerS,
+      writesPerS,
+    });
     const record = this.state.shard(given.shardId);
     this.shardChanged(given.shardId);
     return { leaderChanged, descriptorNewer: record === undefined || epochIsNewer(given.epoch, record.epoch) };

@@ -21,8 +21,8 @@ export type Hindrance =
   | { readonly kind: 'label'; readonly label: string; readonly wanted: string }
   /** The difference is not worth a move. Scores are per unit of weight. */
   | { readonly kind: 'tolerance'; readonly larger: number; readonly smaller: number; readonly tolerance: number }
-  /** No shard beside it is small, sound and at rest. */
-  | { readonly kind: 'noNeighbour' }
+  /** None of the shards beside it can take it in. */
+  | { readonly kind: 'noNeighbour'; readonly rejected: readonly NeighbourRejection[] }
   | { readonly kind: 'switchedOff' }
   /** Outside of the balance windows. */
   | { readonly kind: 'windowClosed' }
@@ -41,7 +41,12 @@ export type Hindrance =
   | { readonly kind: 'noIds' };
 
 export type LimitName =
-  'movesInCluster' | 'movesPerStore' | 'repairsPerStore' | 'transfersInCluster' | 'transfersPerStore';
+  | 'movesInCluster'
+  | 'movesPerStore'
+  | 'repairsPerStore'
+  | 'transfersInCluster'
+  | 'transfersPerStore'
+  | 'mergesInCluster';
 
 /** Why a store cannot take a replica of a shard. */
 export type RejectionKind =
@@ -72,6 +77,25 @@ const rejectionTexts: Readonly<Record<RejectionKind, string>> = {
   leaderPlace: 'would take the last voter from where the leader should be',
 };
 
+/** Why a shard can not take its neighbour in. */
+export type NeighbourRejectionKind = 'unsound' | 'busy' | 'resting' | 'tooLarge' | 'replicas' | 'noRoom' | 'misplaced';
+
+export interface NeighbourRejection {
+  readonly shardId: number;
+  readonly kind: NeighbourRejectionKind;
+}
+
+const neighbourTexts: Readonly<Record<NeighbourRejectionKind, string>> = {
+  unsound:
+    'is not at rest: its replicas must be voters that follow closely, as its policy wants them, and its size known',
+  busy: 'is being changed',
+  resting: 'was changed lately',
+  tooLarge: 'would be too large together with it',
+  replicas: 'has another number of replicas',
+  noRoom: 'is on a store that takes no replicas',
+  misplaced: 'is not as well placed by the policy',
+};
+
 /** Spelled as in the configuration. */
 const limitTexts: Readonly<Record<LimitName, string>> = {
   movesInCluster: 'limits.moves_in_cluster',
@@ -79,6 +103,7 @@ const limitTexts: Readonly<Record<LimitName, string>> = {
   repairsPerStore: 'limits.repairs_per_store',
   transfersInCluster: 'limits.transfers_in_cluster',
   transfersPerStore: 'limits.transfers_per_store',
+  mergesInCluster: 'limits.merges_in_cluster',
 };
 
 /** Stores that are named one by one; of more than these the rest is counted. */
@@ -108,7 +133,7 @@ export function describeHindrance(hindrance: Hindrance, nowMs: number): string {
     case 'tolerance':
       return `even enough: ${shown(hindrance.larger)} beside ${shown(hindrance.smaller)}, up to ${shown(hindrance.tolerance)} apart is tolerated`;
     case 'noNeighbour':
-      return 'no shard beside it is small enough, sound and at rest';
+      return describeNeighbours(hindrance.rejected);
     case 'switchedOff':
       return 'balance is switched off';
     case 'windowClosed':
@@ -130,6 +155,11 @@ export function describeHindrance(hindrance: Hindrance, nowMs: number): string {
     case 'noIds':
       return 'no ids at hand yet';
   }
+}
+
+function describeNeighbours(rejected: readonly NeighbourRejection[]): string {
+  if (rejected.length === 0) return 'there is no shard beside it';
+  return rejected.map((r) => `shard ${r.shardId} ${neighbourTexts[r.kind]}`).join(', ');
 }
 
 function describeRejections(rejected: readonly Rejection[]): string {

@@ -109,9 +109,7 @@ export const hotShardShare = 0.05;
 export const hotStoreWorkMin = 2_000;
 /** Stores are even in load when they are apart by no more than this part of the mean. */
 export const hotTolerance = 0.2;
-/** A shard that was just split or merged is neither split nor merged again by itself for this time. */
-export const reshapedShardRestMs = 60 * 60_000;
-/** One whose split or merge failed is tried again after this time. */
+/** A shard whose split or merge failed is tried again after this time. */
 export const failedReshapeRestMs = 5 * 60_000;
 /** A keyspace is scattered when its largest and smallest shares differ by no more than this part of a fair one. */
 export const scatterTolerance = 0.25;

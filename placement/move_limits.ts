@@ -1,6 +1,7 @@
 import type { Hindrance, LimitName } from './hindrance.js';
 import type { OperatorPlan } from './operators/operator.js';
-import { effectOf } from './operators/operator.js';
+import { effectOf, isMerge } from './operators/operator.js';
+import type { OperatorTable } from './operators/operator_table.js';
 import type { StoreLoads } from './store_loads.js';
 
 /** How much may be on its way at once. Configurable; repairs have a larger share than balance. */
@@ -13,6 +14,8 @@ export interface MoveLimits {
   /** Leader transfers at one store and in the cluster. */
   readonly transfersPerStore: number;
   readonly transfersInCluster: number;
+  /** Merges that nobody asked for, under way in the cluster. */
+  readonly mergesInCluster: number;
 }
 
 export const moveLimitsDefault: MoveLimits = {
@@ -21,6 +24,7 @@ export const moveLimitsDefault: MoveLimits = {
   movesInCluster: 64,
   transfersPerStore: 16,
   transfersInCluster: 64,
+  mergesInCluster: 8,
 };
 
 /** The limit that a plan would pass, or null if it may start. People are not held back: they asked for one thing. */
@@ -30,7 +34,8 @@ export function limitReached(plan: OperatorPlan, loads: StoreLoads, limits: Move
   if (effect.adds.length > 0) {
     const cluster = clusterMovesReached(loads, limits);
     if (cluster !== null) return cluster;
-    const name = plan.source === 'checker' ? 'repairsPerStore' : 'movesPerStore';
+    const isRepair = plan.source === 'checker' && !isMerge(plan);
+    const name = isRepair ? 'repairsPerStore' : 'movesPerStore';
     for (const storeId of effect.adds) {
       if ((loads.get(storeId)?.incoming ?? 0) >= limits[name]) return reached(name, storeId, limits);
     }
@@ -44,6 +49,21 @@ export function limitReached(plan: OperatorPlan, loads: StoreLoads, limits: Move
   if (cluster !== null) return cluster;
   const { transfers } = loads.get(effect.leaderTo) ?? { transfers: 0 };
   return transfers >= limits.transfersPerStore ? reached('transfersPerStore', effect.leaderTo, limits) : null;
+}
+
+/** The same for plans of checkers, of which some merge. */
+export function checkLimitReached(
+  plan: OperatorPlan,
+  loads: StoreLoads,
+  limits: MoveLimits,
+  operators: Pick<OperatorTable, 'running'>,
+): Hindrance | null {
+  if (isMerge(plan)) {
+    let merging = 0;
+    for (const operator of operators.running()) if (isMerge(operator.plan)) merging++;
+    if (merging >= limits.mergesInCluster) return reached('mergesInCluster', 0, limits);
+  }
+  return limitReached(plan, loads, limits);
 }
 
 /** No further replica may be on its way in the cluster. */

@@ -61,6 +61,9 @@ export const placementConfigSchema = z.object({
       movesInCluster: count.default(moveLimitsDefault.movesInCluster).describe('replicas on their way at once'),
       transfersPerStore: count.default(moveLimitsDefault.transfersPerStore).describe('leader transfers at one store'),
       transfersInCluster: count.default(moveLimitsDefault.transfersInCluster).describe('leader transfers at once'),
+      mergesInCluster: amount
+        .default(moveLimitsDefault.mergesInCluster)
+        .describe('merges of small shards at once; 0: none but those asked for'),
     })
     .prefault({}),
   shards: z
@@ -72,6 +75,9 @@ export const placementConfigSchema = z.object({
         .describe('operations per second above which it is; 0: never'),
       mergeBytes: amount.default(shardSizesDefault.mergeBytes).describe('bytes below which it may be merged; 0: never'),
       mergeKeys: amount.default(shardSizesDefault.mergeKeys).describe('keys below which it may be merged'),
+      restMs: amount
+        .default(shardSizesDefault.restMs)
+        .describe('time for which a shard that was split or merged is neither split nor merged by itself'),
     })
     .prefault({}),
   scrub: z

@@ -8,11 +8,11 @@ import { checksPerTickMax, patrolPerTickMax, retriesPerTickMax } from './limits.
 import type { Hindrance } from './hindrance.js';
 import { describeHindrance } from './hindrance.js';
 import type { MoveLimits } from './move_limits.js';
-import { limitReached } from './move_limits.js';
+import { checkLimitReached } from './move_limits.js';
 import { OperatorController } from './operators/controller.js';
 import type { IdPool } from './operators/id_pool.js';
 import type { Operator } from './operators/operator.js';
-import { effectOf } from './operators/operator.js';
+import { effectOf, isMerge } from './operators/operator.js';
 import { OperatorTable } from './operators/operator_table.js';
 import { balanceLeaders } from './schedulers/balance_leaders.js';
 import { balanceReplicas } from './schedulers/balance_replicas.js';
@@ -55,7 +55,7 @@ export interface Blocked {
  *                    └─▶ schedulers ───────────────────┴─▶ operators ─▶ commands to stores
  */
 export class Planner {
-  readonly table = new OperatorTable();
+  readonly table: OperatorTable;
   readonly controller: OperatorController;
   private readonly options: PlannerOptions;
   private readonly toCheck = new Set<number>();
@@ -68,6 +68,7 @@ export class Planner {
 
   constructor(options: PlannerOptions) {
     this.options = options;
+    this.table = new OperatorTable(options.sizes.restMs);
     const { view, ids, send, finished } = options;
     this.controller = new OperatorController({
       view,
@@ -182,7 +183,9 @@ export class Planner {
     this.blocked.delete(shardId);
     if (result.kind !== 'plan') return;
     const { kind, reason } = result.plan;
-    const hindrance = limitReached(result.plan, loads, this.options.limits);
+    const hindrance = checkLimitReached(result.plan, loads, this.options.limits, this.table);
+    // Nothing is wrong with a shard that could be merged: the patrol comes by again.
+    if (hindrance !== null && isMerge(result.plan)) return;
     if (hindrance !== null) {
       this.waiting.add(shardId);
       this.blocked.set(shardId, { wants: { kind, reason }, hindrance });

@@ -8,6 +8,8 @@ export interface ShardSizes {
   /** A shard with less than both of these is merged with a neighbour, in a keyspace with more shards than it began with. */
   readonly mergeBytes: number;
   readonly mergeKeys: number;
+  /** A shard that was just split or merged is neither split nor merged again by itself for this time, milliseconds. */
+  readonly restMs: number;
 }
 
 const mebibyte = 1024 * 1024;
@@ -18,6 +20,7 @@ export const shardSizesDefault: ShardSizes = {
   splitWork: 20_000,
   mergeBytes: 16 * mebibyte,
   mergeKeys: 200_000,
+  restMs: 60 * 60_000,
 };
 
 /** Two shards that are merged fill this part of what is split at most, or the one would soon be two again. */

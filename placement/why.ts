@@ -3,7 +3,7 @@ import type { CheckResult } from './checkers/check_result.js';
 import { checkers, leaderless } from './checkers/check_shard.js';
 import { leaderScore, replicaScore } from './choose_target.js';
 import type { Hindrance, Rejection } from './hindrance.js';
-import { limitReached } from './move_limits.js';
+import { checkLimitReached } from './move_limits.js';
 import { describeStep } from './operators/step.js';
 import { fairLeaders, heirsOf, leaderPairHindrance, transferableHindrance } from './schedulers/balance_leaders.js';
 import { fairShare, movableHindrance, pairHindrance, placeRejection } from './schedulers/balance_replicas.js';
@@ -57,7 +57,7 @@ function decisionOf(context: WhyContext, by: string, result: CheckResult): Decis
     return { by, wants: `${result.wants.kind}: ${result.wants.reason}`, hindrance: result.hindrance };
   const { loads, limits } = context.scheduling;
   const wants = `${result.plan.kind}: ${result.plan.steps.map(describeStep).join('; ')}; ${result.plan.reason}`;
-  return { by, wants, hindrance: limitReached(result.plan, loads, limits) };
+  return { by, wants, hindrance: checkLimitReached(result.plan, loads, limits, context.checks.operators) };
 }
 
 function whyReplicasStay({ scheduling, balance }: WhyContext, shard: ShardRecord): Decision {

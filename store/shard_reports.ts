@@ -155,6 +155,7 @@ export class ShardReports {
       progress: this.progressOf(status),
       approximateBytes: size?.bytes ?? 0,
       approximateKeys: size?.keys ?? 0,
+      sizeKnown: size !== undefined,
       readsPerS: 0,
       writesPerS: 0,
     };

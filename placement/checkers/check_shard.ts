@@ -7,6 +7,7 @@ import { labelChecker } from './label_checker.js';
 import { leaderPlaceChecker } from './leader_place_checker.js';
 import { learnerChecker } from './learner_checker.js';
 import { learnerRuleChecker } from './learner_rule_checker.js';
+import { mergeChecker } from './merge_checker.js';
 import { replicaChecker } from './replica_checker.js';
 import { splitChecker } from './split_checker.js';
 
@@ -22,6 +23,7 @@ export const checkers: readonly Checker[] = [
   learnerRuleChecker,
   leaderPlaceChecker,
   splitChecker,
+  mergeChecker,
 ];
 
 /** Looks at one shard. A shard without a leader cannot be repaired: its group must elect one first. */

@@ -75,6 +75,11 @@ export function shardsOf({ shardId, steps }: Pick<OperatorPlan, 'shardId' | 'ste
   return [shardId, ...steps.flatMap((step) => (step.kind === 'mergeShards' ? [step.targetShardId] : []))];
 }
 
+/** It ends one shard. */
+export function isMerge({ steps }: Pick<OperatorPlan, 'steps'>): boolean {
+  return steps.some((step) => step.kind === 'mergeShards');
+}
+
 /** What a plan changes, for counting what is on its way. */
 export interface PlanEffect {
   /** Stores that get a replica. */

@@ -1,12 +1,7 @@
 import { assert } from '../../src/base/assert.js';
 import type { Hindrance } from '../hindrance.js';
-import {
-  failedReshapeRestMs,
-  movedShardRestMs,
-  operatorHistoryMax,
-  reshapedShardRestMs,
-  transferredShardRestMs,
-} from '../limits.js';
+import { failedReshapeRestMs, movedShardRestMs, operatorHistoryMax, transferredShardRestMs } from '../limits.js';
+import { shardSizesDefault } from '../shard_sizes.js';
 import type { Operator } from './operator.js';
 import { effectOf, isFinished, shardsOf } from './operator.js';
 
@@ -20,6 +15,12 @@ export class OperatorTable {
   private readonly transferRests = new Map<number, number>();
   /** The same for shards that were split or merged, by whomever. */
   private readonly reshapeRests = new Map<number, number>();
+  private readonly reshapeRestMs: number;
+
+  /** reshapeRestMs: how long a shard that was split or merged is left alone in that respect. */
+  constructor(reshapeRestMs = shardSizesDefault.restMs) {
+    this.reshapeRestMs = reshapeRestMs;
+  }
 
   get size(): number {
     return this.byId.size;
@@ -103,7 +104,8 @@ export class OperatorTable {
 
   /** Both halves of a split; what a store refused is tried again sooner. */
   private restReshaped({ plan, steps, state }: Operator, nowMs: number): void {
-    const untilMs = nowMs + (state === 'success' ? reshapedShardRestMs : failedReshapeRestMs);
+    const untilMs =
+      nowMs + (state === 'success' ? this.reshapeRestMs : Math.min(failedReshapeRestMs, this.reshapeRestMs));
     for (const step of steps) {
       if (step.kind === 'mergeShards') for (const id of shardsOf(plan)) this.reshapeRests.set(id, untilMs);
       if (step.kind !== 'splitShard') continue;

@@ -3,7 +3,6 @@ import { must } from '../../src/base/assert.js';
 import { CheckContext } from '../../placement/checkers/check_context.js';
 import type { CheckResult } from '../../placement/checkers/check_result.js';
 import { checkShard } from '../../placement/checkers/check_shard.js';
-import { mergeChecker } from '../../placement/checkers/merge_checker.js';
 import { describeHindrance } from '../../placement/hindrance.js';
 import { moveLimitsDefault } from '../../placement/move_limits.js';
 import { describeStep } from '../../placement/operators/step.js';
@@ -20,27 +19,23 @@ import { readCaseFiles } from './support/placement_cases.js';
 
 const schedulers = [balanceLeaders, balanceReplicas, evictLeaders, hotShards, scatterKeyspaces];
 
-/** A merge in one step, for the checker alone: how shards are merged is tested with the step. */
-const merge = mergeChecker(() => [{ kind: 'leaveJoint' }]);
-
 function described(result: CheckResult): string {
   if (result.kind === 'sound') return 'sound';
   if (result.kind === 'plan') return `${result.plan.kind}: ${result.plan.steps.map(describeStep).join('; ')}`;
   return `${result.kind}: ${result.wants.reason}; ${describeHindrance(result.hindrance, nowMs)}`;
 }
 
-function checked({ view: spec }: PlacementCase, of: string): string {
+function checked({ view: spec }: PlacementCase): string {
   const { view, operators, shards, loads } = fixedView(spec);
   const context = new CheckContext(view, loads(), operators, shardSizesDefault);
-  const shard = must(shards[0], 'a shard');
-  return described(of === 'merge' ? merge.check(context, shard) : checkShard(context, shard));
+  return described(checkShard(context, must(shards[0], 'a shard')));
 }
 
 for (const { file, of, cases } of readCaseFiles()) {
   t.test(file, async (t) => {
     for (const given of cases) {
-      if (of === 'checkers' || of === 'merge') {
-        t.equal(checked(given, of), given.finds, given.name);
+      if (of === 'checkers') {
+        t.equal(checked(given), given.finds, given.name);
         continue;
       }
       const scheduler = must(

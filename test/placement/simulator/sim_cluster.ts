@@ -355,6 +355,7 @@ export class SimCluster {
       })),
       approximateBytes: sim.bytes,
       approximateKeys: 0,
+      sizeKnown: true,
       readsPerS: sim.readsPerS,
       writesPerS: sim.writesPerS,
     });

@@ -187,6 +187,7 @@ function addShard(state: ClusterState, view: ClusterView, shardId: number, spec:
     })),
     approximateBytes: spec.bytes ?? 0,
     approximateKeys: spec.keys ?? 0,
+    sizeKnown: spec.bytes !== undefined || spec.keys !== undefined,
     readsPerS: spec.reads ?? 0,
     writesPerS: spec.writes ?? 0,
   });

@@ -213,6 +213,7 @@ export class ScriptedStore {
       progress,
       approximateBytes: 100,
       approximateKeys: 10,
+      sizeKnown: true,
       readsPerS: 0,
       writesPerS: 0,
     };

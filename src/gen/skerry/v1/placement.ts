@@ -120,6 +120,8 @@ export interface ShardReport {
   /** Operations per second, averaged by the store over some seconds; 0: none, or not known yet. */
   readsPerS: number;
   writesPerS: number;
+  /** False: the leader has not measured the size yet. */
+  sizeKnown: boolean;
 }
 
 /** CommandResult answers a StoreCommand that could not be carried out, or one that asks for an answer. */
@@ -1196,6 +1198,7 @@ function createBaseShardReport(): ShardReport {
     approximateKeys: 0,
     readsPerS: 0,
     writesPerS: 0,
+    sizeKnown: false,
   };
 }
 
@@ -1224,6 +1227,9 @@ export const ShardReport: MessageFns<ShardReport> = {
     }
     if (message.writesPerS !== 0) {
       writer.uint32(65).double(message.writesPerS);
+    }
+    if (message.sizeKnown !== false) {
+      writer.uint32(72).bool(message.sizeKnown);
     }
     return writer;
   },
@@ -1305,6 +1311,14 @@ export const ShardReport: MessageFns<ShardReport> = {
             message.writesPerS = reader.double();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.sizeKnown = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1330,6 +1344,7 @@ export const ShardReport: MessageFns<ShardReport> = {
     message.approximateKeys = object.approximateKeys ?? 0;
     message.readsPerS = object.readsPerS ?? 0;
     message.writesPerS = object.writesPerS ?? 0;
+    message.sizeKnown = object.sizeKnown ?? false;
     return message;
   },
 };
