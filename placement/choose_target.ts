@@ -127,16 +127,6 @@ function rejectionFor(
   return rejectionOf(view, load) ?? (isApart(load.store, others) ? null : 'sharesHost');
 }
 
-/** findTarget() without the reasons: null when no store may take it. */
-export function chooseTarget(
-  view: ClusterView,
-  shard: ShardRecord,
-  withoutStoreId: number,
-  loads: StoreLoads,
-): StoreRecord | null {
-  return findTarget(view, shard, withoutStoreId, loads).store;
-}
-
 /**
  * The voter's store that should lead instead of `fromStoreId`: caught up, where the leader should be if one is there, and
  * with the smallest share of leaders.

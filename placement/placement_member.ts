@@ -21,7 +21,8 @@ import { PlacementStateMachine } from './placement_state_machine.js';
 import { Proposer } from './proposer.js';
 import { RemovalWatch } from './removal_watch.js';
 import { RouteFeed } from './route_feed.js';
-import type { ClusterState, StateChanges } from './state/cluster_state.js';
+import type { ClusterState } from './state/cluster_state.js';
+import type { StateChanges } from './state/state_changes.js';
 import { Waiters } from './waiters.js';
 import { WireFault } from './wire_fault.js';
 

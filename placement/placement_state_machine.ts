@@ -5,11 +5,11 @@ import type { ConfChange } from '../src/raft/conf_change.js';
 import type { ConfState, SnapshotMeta } from '../src/raft/message.js';
 import { snapshotChunkBytesMax, snapshotChunkRowsMax } from './limits.js';
 import { decodeSnapshotRows, encodeSnapshotRows } from './snapshot_rows.js';
-import type { StateChanges } from './state/cluster_state.js';
 import { ClusterState } from './state/cluster_state.js';
 import { decodeCommand } from './state/command_codec.js';
 import type { CommandOutcome } from './state/commands.js';
 import { appliedKey, changedRows, isAppliedKey, restoreRow, rowRange } from './state/rows.js';
+import type { StateChanges } from './state/state_changes.js';
 
 /** Administrative commands are the only kind that the placement group has. */
 export const placementCommandKind = 2;

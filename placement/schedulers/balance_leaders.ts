@@ -1,40 +1,24 @@
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { leaderScore } from '../choose_target.js';
 import type { Hindrance } from '../hindrance.js';
-import { operatorsPerRoundMax } from '../limits.js';
 import { clusterTransfersReached } from '../move_limits.js';
 import type { OperatorPlan } from '../operators/operator.js';
-import { effectOf } from '../operators/operator.js';
 import { isJoint } from '../operators/step.js';
 import { hasLabels } from '../rules/placement_rules.js';
 import type { ShardRecord } from '../state/records.js';
 import type { StoreLoad } from '../store_loads.js';
-import { addInFlight } from '../store_loads.js';
-import type { Round, Scheduler, SchedulerContext } from './scheduler.js';
-import { evenEnough } from './scheduler.js';
+import type { NextPlan, Round, Scheduler, SchedulerContext } from './scheduler.js';
+import { evenEnough, planRound } from './scheduler.js';
 
 /** Makes leaders per unit of weight equal, by transfers alone. */
 export const balanceLeaders: Scheduler = {
   name: 'balance-leaders',
   schedule(context): Round {
-    const plans: OperatorPlan[] = [];
-    const taken = new Set<number>();
-    while (plans.length < operatorsPerRoundMax) {
-      const next = nextTransfer(context, taken);
-      if (next.plan === null) return { plans, hindrance: next.hindrance };
-      plans.push(next.plan);
-      taken.add(next.plan.shardId);
-      addInFlight(context.loads, context.view, next.plan.shardId, effectOf(next.plan.steps));
-    }
-    return { plans, hindrance: null };
+    return planRound(context, (taken) => nextTransfer(context, taken));
   },
 };
 
-type Next =
-  | { readonly plan: OperatorPlan; readonly hindrance?: undefined }
-  | { readonly plan: null; readonly hindrance: Hindrance | null };
-
-function nextTransfer(context: SchedulerContext, taken: ReadonlySet<number>): Next {
+function nextTransfer(context: SchedulerContext, taken: ReadonlySet<number>): NextPlan {
   const full = clusterTransfersReached(context.loads, context.limits);
   if (full !== null) return { plan: null, hindrance: full };
   const stores = [...context.loads.values()].filter((load) => load.acceptsLeaders);

@@ -2,7 +2,6 @@ import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import { replicaScore, shardUse, useOf, voterHolders, holders } from '../choose_target.js';
 import type { Hindrance, RejectionKind } from '../hindrance.js';
 import { isApart } from '../isolation.js';
-import { operatorsPerRoundMax } from '../limits.js';
 import { clusterMovesReached, limitReached } from '../move_limits.js';
 import type { OperatorPlan } from '../operators/operator.js';
 import { effectOf } from '../operators/operator.js';
@@ -12,9 +11,8 @@ import { fitOf, setback } from '../rules/fit.js';
 import { hasLabels } from '../rules/placement_rules.js';
 import type { ShardRecord } from '../state/records.js';
 import type { StoreLoad } from '../store_loads.js';
-import { addInFlight } from '../store_loads.js';
-import type { Round, Scheduler, SchedulerContext } from './scheduler.js';
-import { evenEnough } from './scheduler.js';
+import type { NextPlan, Round, Scheduler, SchedulerContext } from './scheduler.js';
+import { evenEnough, planRound } from './scheduler.js';
 
 /**
  * Makes use per unit of weight equal. Every move goes from a store with more than its share to one with less,
@@ -25,27 +23,17 @@ export const balanceReplicas: Scheduler = {
   schedule(context): Round {
     // What is being rebuilt or drained ends where there is least: what looks uneven on the way is not.
     if (isRepairing(context)) return { plans: [], hindrance: { kind: 'order', first: 'repair' } };
-    const plans: OperatorPlan[] = [];
-    const taken = new Set<number>();
     let hindrance: Hindrance | null = null;
     // Moving a leader costs a transfer as well, so followers of other stores go before the leaders of the fullest one. A shard
     // of a keyspace that the target has little of goes before others, so that each keyspace is spread, too.
     for (const choice of choices) {
       // Each has its own share, or one that finds nothing would keep the next from looking.
       context.cursors.refill();
-      while (plans.length < operatorsPerRoundMax) {
-        const next = nextMove(context, choice, taken);
-        if (next.plan === null) {
-          hindrance = next.hindrance;
-          break;
-        }
-        plans.push(next.plan);
-        taken.add(next.plan.shardId);
-        addInFlight(context.loads, context.view, next.plan.shardId, effectOf(next.plan.steps));
-      }
-      if (plans.length > 0) break;
+      const round = planRound(context, (taken) => nextMove(context, choice, taken));
+      if (round.plans.length > 0) return round;
+      hindrance = round.hindrance;
     }
-    return { plans, hindrance };
+    return { plans: [], hindrance };
   },
 };
 
@@ -69,11 +57,7 @@ const choices: readonly Choice[] = [
   { name: 'leaders', leaders: true, spreads: false },
 ];
 
-type Next =
-  | { readonly plan: OperatorPlan; readonly hindrance?: undefined }
-  | { readonly plan: null; readonly hindrance: Hindrance | null };
-
-function nextMove(context: SchedulerContext, choice: Choice, taken: ReadonlySet<number>): Next {
+function nextMove(context: SchedulerContext, choice: Choice, taken: ReadonlySet<number>): NextPlan {
   const { view, limits } = context;
   const full = clusterMovesReached(context.loads, limits);
   if (full !== null) return { plan: null, hindrance: full };

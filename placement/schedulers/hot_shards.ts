@@ -1,13 +1,12 @@
 import type { Hindrance } from '../hindrance.js';
-import { hotStoreWorkMin, hotTolerance, operatorsPerRoundMax } from '../limits.js';
+import { hotStoreWorkMin, hotTolerance } from '../limits.js';
 import { limitReached } from '../move_limits.js';
 import type { OperatorPlan } from '../operators/operator.js';
-import { effectOf } from '../operators/operator.js';
 import { isJoint } from '../operators/step.js';
 import type { StoreLoad } from '../store_loads.js';
-import { addInFlight } from '../store_loads.js';
 import { heirsOf } from './balance_leaders.js';
-import type { Round, Scheduler, SchedulerContext } from './scheduler.js';
+import type { NextPlan, Round, Scheduler, SchedulerContext } from './scheduler.js';
+import { planRound } from './scheduler.js';
 
 /**
  * Makes stores even in operations per second, by handing over the leadership of hot shards. A shard that is too hot for
@@ -17,24 +16,11 @@ import type { Round, Scheduler, SchedulerContext } from './scheduler.js';
 export const hotShards: Scheduler = {
   name: 'hot-shards',
   schedule(context): Round {
-    const plans: OperatorPlan[] = [];
-    const taken = new Set<number>();
-    while (plans.length < operatorsPerRoundMax) {
-      const next = nextTransfer(context, taken);
-      if (next.plan === null) return { plans, hindrance: next.hindrance };
-      plans.push(next.plan);
-      taken.add(next.plan.shardId);
-      addInFlight(context.loads, context.view, next.plan.shardId, effectOf(next.plan.steps));
-    }
-    return { plans, hindrance: null };
+    return planRound(context, (taken) => nextTransfer(context, taken));
   },
 };
 
-type Next =
-  | { readonly plan: OperatorPlan; readonly hindrance?: undefined }
-  | { readonly plan: null; readonly hindrance: Hindrance };
-
-function nextTransfer(context: SchedulerContext, taken: ReadonlySet<number>): Next {
+function nextTransfer(context: SchedulerContext, taken: ReadonlySet<number>): NextPlan {
   const stores = [...context.loads.values()].filter((load) => load.acceptsLeaders);
   stores.sort((a, b) => b.work - a.work);
   const [hottest, coolest] = [stores[0], stores.at(-1)];

@@ -10,7 +10,7 @@ import { replicaOn } from '../operators/step.js';
 import type { KeyspaceRecord, ShardRecord } from '../state/records.js';
 import type { StoreLoad } from '../store_loads.js';
 import { fairShare, movableHindrance, placeRejection } from './balance_replicas.js';
-import type { Round, Scheduler, SchedulerContext } from './scheduler.js';
+import type { NextPlan, Round, Scheduler, SchedulerContext } from './scheduler.js';
 import { evenEnough } from './scheduler.js';
 
 /**
@@ -33,17 +33,13 @@ export const scatterKeyspaces: Scheduler = {
   },
 };
 
-type Next =
-  | { readonly plan: OperatorPlan; readonly hindrance?: undefined }
-  | { readonly plan: null; readonly hindrance: Hindrance };
-
 interface Share {
   readonly load: StoreLoad;
   /** Replicas of the keyspace per unit of weight. */
   readonly share: number;
 }
 
-function scatter(context: SchedulerContext, { keyspaceId }: KeyspaceRecord): Next {
+function scatter(context: SchedulerContext, { keyspaceId }: KeyspaceRecord): NextPlan {
   const { view } = context;
   const stores = [...context.loads.values()].filter((l) => l.store.state === 'up');
   const shares: Share[] = stores.map((load) => ({

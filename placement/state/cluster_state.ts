@@ -1,49 +1,23 @@
 import { assert, must, unreachable } from '../../src/base/assert.js';
-import { inRange } from '../../src/base/encoded_key.js';
 import type { TypedError } from '../../src/base/wire_errors.js';
 import {
   alreadyExists,
   failedPrecondition,
   keyspaceNotFound,
-  serverIsBusy,
   shardNotFound,
   storeNotFound,
 } from '../../src/base/wire_errors.js';
 import type { Shard } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
-import { storesMax } from '../limits.js';
 import type { CommandOutcome, PlacementCommand, ShardPlan } from './commands.js';
 import { MemberTable } from './member_table.js';
-import { MergedShards } from './merged_shards.js';
 import { MetadataTable } from './metadata_table.js';
-import { RangeIndex } from './range_index.js';
 import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
 import { epochIsNewer, toShardRecord } from './records.js';
-
-/** Ids of the rows that commands touched since takeChanges(). */
-export interface StateChanges {
-  meta: boolean;
-  readonly stores: Set<number>;
-  readonly keyspaces: Set<number>;
-  readonly shards: Set<number>;
-  readonly targets: Set<number>;
-  /** Keys of the metadata table. */
-  readonly metadata: Set<string>;
-  /** Ids of placement members. */
-  readonly members: Set<number>;
-}
-
-function noChanges(): StateChanges {
-  return {
-    meta: false,
-    stores: new Set(),
-    keyspaces: new Set(),
-    shards: new Set(),
-    targets: new Set(),
-    metadata: new Set(),
-    members: new Set(),
-  };
-}
+import { ShardTable } from './shard_table.js';
+import type { StateChanges } from './state_changes.js';
+import { noChanges } from './state_changes.js';
+import { StoreTable } from './store_table.js';
 
 type Command<K extends PlacementCommand['kind']> = Extract<PlacementCommand, { kind: K }>;
 
@@ -64,18 +38,11 @@ export class ClusterState {
   readonly metadata = new MetadataTable();
   readonly members = new MemberTable();
   private meta = firstMeta;
-  private readonly storesById = new Map<number, StoreRecord>();
-  private readonly storeIdByDirectory = new Map<string, number>();
-  private readonly storeIdByAddress = new Map<string, number>();
+  private readonly storeTable = new StoreTable();
   private readonly keyspacesById = new Map<number, KeyspaceRecord>();
   private readonly keyspaceIdByName = new Map<string, number>();
-  private readonly shardsById = new Map<number, ShardRecord>();
-  private readonly merged = new MergedShards();
+  private readonly shardTable = new ShardTable();
   private readonly targetsByShard = new Map<number, ShardTarget>();
-  private readonly ranges = new Map<number, RangeIndex>();
-  private readonly shardIdsByStore = new Map<number, Set<number>>();
-  /** Replicas by keyspace and store. */
-  private readonly replicaCounts = new Map<number, Map<number, number>>();
   private changes = noChanges();
 
   get clusterId(): number {
@@ -87,15 +54,15 @@ export class ClusterState {
   }
 
   get shardCount(): number {
-    return this.shardsById.size;
+    return this.shardTable.size;
   }
 
   store(storeId: number): StoreRecord | undefined {
-    return this.storesById.get(storeId);
+    return this.storeTable.get(storeId);
   }
 
   stores(): IterableIterator<StoreRecord> {
-    return this.storesById.values();
+    return this.storeTable.all();
   }
 
   keyspace(keyspaceId: number): KeyspaceRecord | undefined {
@@ -112,16 +79,16 @@ export class ClusterState {
   }
 
   shard(shardId: number): ShardRecord | undefined {
-    return this.shardsById.get(shardId);
+    return this.shardTable.get(shardId);
   }
 
   /** The shard that a shard which was merged away is a part of, as far as that is still remembered. */
   holderOf(mergedShardId: number): ShardRecord | undefined {
-    return this.shardsById.get(this.merged.holderOf(mergedShardId) ?? 0);
+    return this.shardTable.holderOf(mergedShardId);
   }
 
   shards(): IterableIterator<ShardRecord> {
-    return this.shardsById.values();
+    return this.shardTable.all();
   }
 
   target(shardId: number): ShardTarget | undefined {
@@ -141,39 +108,31 @@ export class ClusterState {
 
   /** Shards with a replica on the store. */
   shardIdsOn(storeId: number): ReadonlySet<number> {
-    return this.shardIdsByStore.get(storeId) ?? emptySet;
+    return this.shardTable.idsOn(storeId);
   }
 
   /** Replicas of the keyspace on the store. */
   replicasOf(keyspaceId: number, storeId: number): number {
-    return this.replicaCounts.get(keyspaceId)?.get(storeId) ?? 0;
+    return this.shardTable.replicasOf(keyspaceId, storeId);
   }
 
   shardCountOf(keyspaceId: number): number {
-    return this.ranges.get(keyspaceId)?.size ?? 0;
+    return this.shardTable.countOf(keyspaceId);
   }
 
   /** The shard that holds an encoded key; undefined in a gap (between the two reports of a split's halves). */
   shardAt(keyspaceId: number, encodedKey: Uint8Array): ShardRecord | undefined {
-    const id = this.ranges.get(keyspaceId)?.floor(encodedKey);
-    const shard = id === undefined ? undefined : this.shardsById.get(id);
-    return shard !== undefined && inRange(encodedKey, shard.startKey, shard.endKey) ? shard : undefined;
+    return this.shardTable.at(keyspaceId, encodedKey);
   }
 
   /** The shard that comes before a start key in its keyspace. */
   shardBefore(keyspaceId: number, startKey: Uint8Array): ShardRecord | undefined {
-    const id = this.ranges.get(keyspaceId)?.before(startKey);
-    return id === undefined ? undefined : this.shardsById.get(id);
+    return this.shardTable.before(keyspaceId, startKey);
   }
 
   /** Shards that share keys with [start, end), in order; empty bounds are open. */
-  *shardsIn(keyspaceId: number, start: Uint8Array, end: Uint8Array): IterableIterator<ShardRecord> {
-    for (const id of this.ranges.get(keyspaceId)?.from(start) ?? []) {
-      const shard = must(this.shardsById.get(id), 'a shard of the range index');
-      if (end.length > 0 && Buffer.compare(shard.startKey, end) >= 0) return;
-      if (shard.endKey.length > 0 && Buffer.compare(shard.endKey, start) <= 0) continue;
-      yield shard;
-    }
+  shardsIn(keyspaceId: number, start: Uint8Array, end: Uint8Array): IterableIterator<ShardRecord> {
+    return this.shardTable.in(keyspaceId, start, end);
   }
 
   /** The rows touched since the last call. */
@@ -228,20 +187,10 @@ export class ClusterState {
   }
 
   private registerStore(command: Command<'registerStore'>): CommandOutcome {
-    const known = command.storeId === 0 ? this.storeIdByDirectory.get(command.directoryId) : command.storeId;
-    const before = known === undefined ? undefined : this.storesById.get(known);
-    if (known !== undefined && before === undefined) return refuse(storeNotFound(known));
-    if (before?.state === 'tombstone') {
-      return refuse(failedPrecondition('STORE_TOMBSTONE', `store ${before.storeId} was removed from the cluster`));
-    }
-    if (before !== undefined && before.directoryId !== command.directoryId) {
-      const message = `store ${before.storeId} is registered with another data directory`;
-      return refuse(failedPrecondition('DIRECTORY_MISMATCH', message));
-    }
-    if (before === undefined && this.storesById.size >= storesMax) {
-      return refuse(serverIsBusy('placement.stores', 60_000));
-    }
-    const other = this.storesById.get(this.storeIdByAddress.get(command.address) ?? 0);
+    const refusal = this.storeTable.refusalOfRegistration(command.storeId, command.directoryId);
+    if (refusal !== null) return refuse(refusal);
+    const before = this.storeTable.registrant(command.storeId, command.directoryId);
+    const other = this.storeTable.atAddress(command.address);
     if (other !== undefined && other.storeId !== before?.storeId) {
       // A store that moved to another port leaves its old address behind until it registers again: the newcomer wins.
       this.putStore({ ...other, address: '' });
@@ -261,15 +210,11 @@ export class ClusterState {
   }
 
   private setStoreState(storeId: number, state: StoredStoreState): CommandOutcome {
-    const store = this.storesById.get(storeId);
+    const store = this.storeTable.get(storeId);
     if (store === undefined) return refuse(storeNotFound(storeId));
+    const refusal = this.storeTable.refusalOfState(store, state, this.shardIdsOn(storeId).size === 0);
+    if (refusal !== null) return refuse(refusal);
     if (store.state === state) return done(storeId);
-    if (store.state === 'tombstone') {
-      return refuse(failedPrecondition('STORE_TOMBSTONE', `store ${storeId} was removed from the cluster`));
-    }
-    if (state === 'tombstone' && (store.state !== 'draining' || this.shardIdsOn(storeId).size > 0)) {
-      return refuse(failedPrecondition('STORE_NOT_EMPTY', `store ${storeId} must be drained before it is removed`));
-    }
     this.putStore({ ...store, state });
     return done(storeId);
   }
@@ -318,7 +263,7 @@ export class ClusterState {
       return refuse(failedPrecondition('KEYSPACE_PLANNED', `keyspace ${keyspaceId} has all of its shards`));
     }
     for (const shard of [...this.shardsIn(keyspaceId, emptyKey, emptyKey)]) this.dropShard(shard);
-    this.ranges.delete(keyspaceId);
+    this.shardTable.forgetKeyspace(keyspaceId);
     this.keyspacesById.delete(keyspaceId);
     this.keyspaceIdByName.delete(keyspace.name);
     this.changes.keyspaces.add(keyspaceId);
@@ -343,16 +288,16 @@ export class ClusterState {
   private updateShard(given: Shard): boolean {
     const shard = toShardRecord(given);
     if (shard === null || !this.keyspacesById.has(shard.keyspaceId)) return false;
-    const before = this.shardsById.get(shard.shardId);
+    const before = this.shardTable.get(shard.shardId);
     if (before !== undefined && !epochIsNewer(shard.epoch, before.epoch)) return false;
     if (before !== undefined && before.keyspaceId !== shard.keyspaceId) return false;
     if (before === undefined && this.isTakenIn(shard)) return false;
     for (const { shardId } of shard.merge?.merged ?? []) {
-      const gone = this.shardsById.get(shardId);
+      const gone = this.shardTable.get(shardId);
       if (gone !== undefined) this.dropShard(gone);
     }
-    const holder = this.ranges.get(shard.keyspaceId)?.get(shard.startKey);
-    if (holder !== undefined && holder !== shard.shardId) return false;
+    const holder = this.shardTable.startingAt(shard.keyspaceId, shard.startKey);
+    if (holder !== undefined && holder.shardId !== shard.shardId) return false;
     this.putShard(shard);
     // Ids that stores report were allocated here; a counter behind them would hand one out twice.
     const highest = Math.max(shard.shardId, ...shard.replicas.map((r) => r.replicaId));
@@ -368,7 +313,7 @@ export class ClusterState {
 
   private setShardTarget(command: Command<'setShardTarget'>): CommandOutcome {
     const { shardId, voters, learnerStoreIds } = command;
-    if (!this.shardsById.has(shardId)) return refuse(shardNotFound(shardId));
+    if (this.shardTable.get(shardId) === undefined) return refuse(shardNotFound(shardId));
     if (voters === 0) this.targetsByShard.delete(shardId);
     else this.targetsByShard.set(shardId, { shardId, voters, learnerStoreIds });
     this.changes.targets.add(shardId);
@@ -462,10 +407,7 @@ export class ClusterState {
   }
 
   private dropShard(shard: ShardRecord): void {
-    this.ranges.get(shard.keyspaceId)?.remove(shard.startKey, shard.shardId);
-    this.unlinkReplicas(shard);
-    this.shardsById.delete(shard.shardId);
-    this.merged.forget(shard);
+    this.shardTable.drop(shard);
     if (this.targetsByShard.delete(shard.shardId)) this.changes.targets.add(shard.shardId);
     this.changes.shards.add(shard.shardId);
   }
@@ -478,13 +420,7 @@ export class ClusterState {
   }
 
   restoreStore(store: StoreRecord): void {
-    const before = this.storesById.get(store.storeId);
-    if (before !== undefined && this.storeIdByAddress.get(before.address) === store.storeId) {
-      this.storeIdByAddress.delete(before.address);
-    }
-    if (store.address !== '') this.storeIdByAddress.set(store.address, store.storeId);
-    this.storesById.set(store.storeId, store);
-    this.storeIdByDirectory.set(store.directoryId, store.storeId);
+    this.storeTable.put(store);
   }
 
   restoreKeyspace(keyspace: KeyspaceRecord): void {
@@ -497,36 +433,7 @@ export class ClusterState {
   }
 
   restoreShard(shard: ShardRecord): void {
-    const before = this.shardsById.get(shard.shardId);
-    let index = this.ranges.get(shard.keyspaceId);
-    if (index === undefined) this.ranges.set(shard.keyspaceId, (index = new RangeIndex()));
-    if (before === undefined || Buffer.compare(before.startKey, shard.startKey) !== 0) {
-      if (before !== undefined) index.remove(before.startKey, shard.shardId);
-      index.insert(shard.startKey, shard.shardId);
-    }
-    if (before !== undefined) this.unlinkReplicas(before);
-    for (const { storeId } of shard.replicas) {
-      let on = this.shardIdsByStore.get(storeId);
-      if (on === undefined) this.shardIdsByStore.set(storeId, (on = new Set()));
-      on.add(shard.shardId);
-      this.countReplica(shard.keyspaceId, storeId, 1);
-    }
-    this.shardsById.set(shard.shardId, shard);
-    if (before !== undefined) this.merged.forget(before);
-    this.merged.note(shard);
-  }
-
-  private unlinkReplicas({ shardId, keyspaceId, replicas }: ShardRecord): void {
-    for (const { storeId } of replicas) {
-      this.shardIdsByStore.get(storeId)?.delete(shardId);
-      this.countReplica(keyspaceId, storeId, -1);
-    }
-  }
-
-  private countReplica(keyspaceId: number, storeId: number, by: 1 | -1): void {
-    let counts = this.replicaCounts.get(keyspaceId);
-    if (counts === undefined) this.replicaCounts.set(keyspaceId, (counts = new Map<number, number>()));
-    counts.set(storeId, (counts.get(storeId) ?? 0) + by);
+    this.shardTable.put(shard);
   }
 }
 
@@ -539,5 +446,4 @@ const firstMeta: MetaRecord = {
   nextMemberId: 1,
   membersVersion: 0,
 };
-const emptySet: ReadonlySet<number> = new Set();
 const emptyKey = Buffer.alloc(0);

@@ -1,9 +1,10 @@
 import { must } from '../../src/base/assert.js';
 import { Shard } from '../../src/gen/skerry/v1/meta.js';
-import type { ClusterState, StateChanges } from './cluster_state.js';
+import type { ClusterState } from './cluster_state.js';
 import type { MemberRecord } from './member_table.js';
 import type { KeyspaceRecord, MetaRecord, ShardTarget, StoreRecord } from './records.js';
 import { toShardRecord } from './records.js';
+import type { StateChanges } from './state_changes.js';
 
 /**
  * The state as engine rows. Keys are 'p' ‖ kind ‖ id u64 (big-endian); values are JSON, but a shard is its proto.

@@ -1,11 +1,11 @@
 import t from 'tap';
-import { candidatesPerRoundMax } from '../../placement/limits.js';
+import { candidatesPerRoundMax, operatorsPerRoundMax } from '../../placement/limits.js';
 import { moveLimitsDefault } from '../../placement/move_limits.js';
 import { balanceLeaders } from '../../placement/schedulers/balance_leaders.js';
 import { balanceReplicas } from '../../placement/schedulers/balance_replicas.js';
 import { Cursors } from '../../placement/schedulers/cursors.js';
 import type { Scheduler } from '../../placement/schedulers/scheduler.js';
-import { evenEnough } from '../../placement/schedulers/scheduler.js';
+import { evenEnough, planRound } from '../../placement/schedulers/scheduler.js';
 import type { ShardSpec } from './support/fixed_view.js';
 import { fixedView } from './support/fixed_view.js';
 
@@ -21,6 +21,19 @@ t.test('limits bound what is in flight per store and in the cluster', async (t) 
   t.equal(planned(balanceReplicas, { movesPerStore: 50, movesInCluster: 5 }), 5);
   t.equal(planned(balanceLeaders, { transfersPerStore: 3 }), 3, 'one store gives three away at once');
   t.equal(planned(balanceLeaders, { transfersPerStore: 50, transfersInCluster: 7 }), 7);
+});
+
+t.test('a round of a scheduler that always wants more ends, and each plan knows the shards before it', async (t) => {
+  const fixed = fixedView({ stores: [{}, {}], shards: [{ replicas: { 1: 'v', 2: 'v' }, leader: 1 }] });
+  const { view, operators } = fixed;
+  const context = { view, operators, limits: moveLimitsDefault, cursors: new Cursors(), loads: fixed.loads() };
+  const seen: number[] = [];
+  const round = planRound(context, (taken) => {
+    seen.push(taken.size);
+    return { plan: { shardId: 1 + taken.size, kind: 'x', source: 'scheduler', steps: [], reason: '' } };
+  });
+  t.equal(round.plans.length, operatorsPerRoundMax);
+  t.same(seen, [...round.plans.keys()]);
 });
 
 t.test('shares are even within one shard, or one in a hundred', async (t) => {

@@ -1,0 +1,24 @@
+/** Ids of the rows that commands touched since they were last taken. */
+export interface StateChanges {
+  meta: boolean;
+  readonly stores: Set<number>;
+  readonly keyspaces: Set<number>;
+  readonly shards: Set<number>;
+  readonly targets: Set<number>;
+  /** Keys of the metadata table. */
+  readonly metadata: Set<string>;
+  /** Ids of placement members. */
+  readonly members: Set<number>;
+}
+
+export function noChanges(): StateChanges {
+  return {
+    meta: false,
+    stores: new Set(),
+    keyspaces: new Set(),
+    shards: new Set(),
+    targets: new Set(),
+    metadata: new Set(),
+    members: new Set(),
+  };
+}
