@@ -1,6 +1,3 @@
-/** Levels as pino names them. */
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
-
 /** Structured logging: fields first, then a constant message. Compatible with pino's Logger. */
 export interface Logger {
   debug(fields: object, message: string): void;

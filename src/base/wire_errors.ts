@@ -6,8 +6,6 @@ import type { Shard } from '../gen/skerry/v1/meta.js';
  * message is for people; programs read the detail, which carries the cure.
  */
 export type TypedError = WireErrorMessage;
-/** Names of the details, for tables that switch over them. */
-export type ErrorCase = NonNullable<WireErrorMessage['detail']>['$case'];
 
 function typed(message: string, detail: WireErrorMessage['detail']): TypedError {
   return { message, detail };

@@ -48,14 +48,12 @@ function placementOf(options: CommonOptions): string {
   return options.placement;
 }
 
-export async function withClient<T>(command: Command, use: (client: SkerryClient) => Promise<T>): Promise<T> {
-  const options = commonOptions(command);
-  const client = await SkerryClient.connect({
-    placement: placementOf(options),
-    keyspace: options.keyspace,
-    timeoutMs: options.timeout,
-    connectTimeoutMs: options.timeout,
-  });
+/** Runs `use` with a client that is closed at the end, however it ends. */
+async function withClosing<C extends { close(): void }, T>(
+  connected: Promise<C>,
+  use: (client: C) => Promise<T>,
+): Promise<T> {
+  const client = await connected;
   try {
     return await use(client);
   } finally {
@@ -63,22 +61,19 @@ export async function withClient<T>(command: Command, use: (client: SkerryClient
   }
 }
 
+export async function withClient<T>(command: Command, use: (client: SkerryClient) => Promise<T>): Promise<T> {
+  const options = commonOptions(command);
+  const { keyspace, timeout } = options;
+  const placement = placementOf(options);
+  return withClosing(SkerryClient.connect({ placement, keyspace, timeoutMs: timeout, connectTimeoutMs: timeout }), use);
+}
+
 export async function withAdmin<T>(command: Command, use: (admin: AdminClient) => Promise<T>): Promise<T> {
   const options = commonOptions(command);
-  const admin = await AdminClient.connect({ placement: placementOf(options), timeoutMs: options.timeout });
-  try {
-    return await use(admin);
-  } finally {
-    admin.close();
-  }
+  return withClosing(AdminClient.connect({ placement: placementOf(options), timeoutMs: options.timeout }), use);
 }
 
 export async function withMeta<T>(command: Command, use: (meta: MetaClient) => Promise<T>): Promise<T> {
   const options = commonOptions(command);
-  const meta = await MetaClient.connect({ placement: placementOf(options), timeoutMs: options.timeout });
-  try {
-    return await use(meta);
-  } finally {
-    meta.close();
-  }
+  return withClosing(MetaClient.connect({ placement: placementOf(options), timeoutMs: options.timeout }), use);
 }

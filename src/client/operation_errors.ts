@@ -30,18 +30,32 @@ const waitedFor: Readonly<Record<Operation['state'], string>> = {
   done: 'it was over',
 };
 
+/** Its time is over, or as good as over: what is told of its effect is what is known. */
+function outOfTime(operation: Operation, what: string): SkerryError {
+  const uncertain = isUncertain(operation);
+  const fate = uncertain ? 'the write may or may not take effect' : 'it did not take effect';
+  return new SkerryError(uncertain ? 'UNDETERMINED' : 'DEADLINE_EXCEEDED', `${what}; ${fate}`, {
+    cause: causeOf(operation.lastFailure),
+    retryable: !uncertain,
+    details: { attempts: operation.attempts },
+  });
+}
+
 /** The deadline has passed. */
 export function deadlineError(operation: Operation): SkerryError {
-  const uncertain = isUncertain(operation);
   const failure = operation.lastFailure;
   const last =
     failure === null ? '' : `; last failure: ${failure.kind} from store ${failure.storeId}: ${failure.message}`;
-  const fate = uncertain ? 'the write may or may not take effect' : 'it did not take effect';
-  return new SkerryError(
-    uncertain ? 'UNDETERMINED' : 'DEADLINE_EXCEEDED',
-    `deadline passed after ${operation.attempts} attempts: ${waitedFor[operation.state]}${last}; ${fate}`,
-    { cause: causeOf(failure), retryable: !uncertain, details: { attempts: operation.attempts } },
+  return outOfTime(
+    operation,
+    `deadline passed after ${operation.attempts} attempts: ${waitedFor[operation.state]}${last}`,
   );
+}
+
+/** What is left of its time is less than an answer takes now; it is not sent (again). */
+export function tooLateError(operation: Operation, leftMs: number, neededMs: number): SkerryError {
+  const left = Math.max(0, Math.round(leftMs));
+  return outOfTime(operation, `not sent: ${left} ms are left and answers take at least ${Math.ceil(neededMs)} ms now`);
 }
 
 /** The operation was given up by its caller or by close(). details.maybeApplied tells a write's fate. */
@@ -82,18 +96,6 @@ export function keysInSeveralShardsError(operation: Operation): SkerryError {
   return new SkerryError('UNDETERMINED', 'the shard was split while the outcome of an atomic batch was not known', {
     cause: error,
   });
-}
-
-/** What is left of its time is less than an answer takes now; it is not sent (again). */
-export function tooLateError(operation: Operation, leftMs: number, neededMs: number): SkerryError {
-  const uncertain = isUncertain(operation);
-  const fate = uncertain ? 'the write may or may not take effect' : 'it did not take effect';
-  return new SkerryError(
-    uncertain ? 'UNDETERMINED' : 'DEADLINE_EXCEEDED',
-    `not sent: ${Math.max(0, Math.round(leftMs))} ms are left and answers take at least ` +
-      `${Math.ceil(neededMs)} ms now; ${fate}`,
-    { cause: causeOf(operation.lastFailure), retryable: !uncertain, details: { attempts: operation.attempts } },
-  );
 }
 
 /** A store has too much to do; the operation did not take effect. */

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import { inRange, rangesOverlap } from '../base/encoded_key.js';
+import { rangesOverlap } from '../base/encoded_key.js';
 import type { Shard, ShardRoute } from '../gen/skerry/v1/meta.js';
 
 /**
@@ -241,9 +241,4 @@ function cachedShardOf(shard: Shard, known: CachedShard | undefined, parent: Cac
     leaderStoreId: replicas.some((r) => r.storeId === leader) ? leader : 0,
     term: known?.term ?? 0,
   };
-}
-
-/** True when an encoded key lies in the shard. */
-export function shardHolds(shard: CachedShard, key: Buffer): boolean {
-  return inRange(key, shard.startKey, shard.endKey);
 }
