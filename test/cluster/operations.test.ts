@@ -2,6 +2,7 @@ import t from 'tap';
 import { SkerryClient, type AdminClient } from '../../src/client/index.js';
 import { parsePolicy } from '../../src/config/placement_policy.js';
 import type { ShardStatus } from '../../src/gen/skerry/v1/admin.js';
+import { opTimeoutMaxMs } from '../../store/limits.js';
 import { OperationsPhases } from './operations_phases.js';
 import { RegisterLoad } from './register_load.js';
 import { clusterFor, eventually, shardId, shardsOf, storesOf } from './support.js';
@@ -10,9 +11,14 @@ import { clusterFor, eventually, shardId, shardsOf, storesOf } from './support.j
  * A day in the life of a cluster, under load: a store comes, another is drained, a third dies, shards are split and merged,
  * replicas become five and three again, every placement member is killed and comes back. Few shards in CI; for a long run:
  *
- *     SHARDS=1000 npx tsx test/cluster/operations.test.ts
+ *     SHARDS=1000 PAUSE_MS=100 npx tsx test/cluster/operations.test.ts
+ *
+ * PAUSE_MS: rest of each of the 48 writers and readers between two calls; without it they keep two cores busy.
  */
 const shardCount = Number(process.env['SHARDS'] ?? 16);
+const pauseMs = Number(process.env['PAUSE_MS'] ?? 0);
+// The longest that a store lets a call wait: nothing here may take so long but a machine that stands still.
+const timeoutMs = opTimeoutMaxMs;
 const keyspace = 'default';
 
 // Guards against hanging, not measurements: a busy machine moves thousands of replicas in here.
@@ -45,7 +51,7 @@ t.test('stores, shards and placement members come and go under load without a cl
   await cluster.createKeyspace(keyspace, { shards: shardCount });
   const client = await SkerryClient.connect({ placement: cluster.placement });
   t.teardown(() => client.close());
-  const load = new RegisterLoad(client, 'day', 48);
+  const load = new RegisterLoad(client, 'day', 48, { pauseMs, timeoutMs });
   load.start();
   await load.ackedMore(200);
   const idOf = (at: number): number => cluster.stores[at]?.ready.storeId ?? 0;

@@ -11,6 +11,13 @@ interface Register {
   seen: number;
 }
 
+export interface LoadOptions {
+  /** How long a call may take. Default 20 s. */
+  readonly timeoutMs?: number;
+  /** Rest of each writer and reader between two calls, so that the load leaves a machine time for what is tested. Default 0. */
+  readonly pauseMs?: number;
+}
+
 export interface LoadReport {
   readonly writes: number;
   readonly reads: number;
@@ -29,6 +36,8 @@ export interface LoadReport {
  */
 export class RegisterLoad {
   private readonly client: SkerryClient;
+  private readonly timeoutMs: number;
+  private readonly pauseMs: number;
   private readonly registers: Register[];
   private readonly failures = new Map<string, number>();
   private readonly violations: string[] = [];
@@ -41,8 +50,10 @@ export class RegisterLoad {
   private readonly loops: Promise<void>[] = [];
   private waiters: { target: number; done: () => void }[] = [];
 
-  constructor(client: SkerryClient, prefix: string, count: number) {
+  constructor(client: SkerryClient, prefix: string, count: number, options: LoadOptions = {}) {
     this.client = client;
+    this.timeoutMs = options.timeoutMs ?? 20_000;
+    this.pauseMs = options.pauseMs ?? 0;
     this.registers = Array.from({ length: count }, (_, i) => ({
       key: `${prefix}/${i}`,
       invoked: 0,
@@ -91,9 +102,10 @@ export class RegisterLoad {
       const value = register.invoked + 1;
       register.invoked = value;
       try {
-        await this.client.set(register.key, String(value), { timeoutMs: 20_000 });
+        await this.client.set(register.key, String(value), { timeoutMs: this.timeoutMs });
         register.acked = value;
         this.noteAck();
+        await this.rest();
       } catch (error) {
         this.noteFailure(error);
         // Its fate is open: it may still take effect after a later write, so no later write is judged.
@@ -107,6 +119,7 @@ export class RegisterLoad {
       try {
         await this.readOnce(register, this.client);
         this.reads++;
+        await this.rest();
       } catch (error) {
         this.noteFailure(error);
         // Nothing that the client answers from now on is news, and it answers at once.
@@ -117,12 +130,16 @@ export class RegisterLoad {
 
   private async readOnce(register: Register, client: SkerryClient): Promise<void> {
     const atLeast = Math.max(register.acked, register.seen);
-    const answer = await client.get(register.key, { timeoutMs: 20_000 });
+    const answer = await client.get(register.key, { timeoutMs: this.timeoutMs });
     const value = answer === null ? 0 : Number(answer.toString());
     if (value < atLeast || value > register.invoked) {
       this.violations.push(`${register.key}: read ${value}, expected ${atLeast} to ${register.invoked}`);
     }
     register.seen = Math.max(register.seen, value);
+  }
+
+  private async rest(): Promise<void> {
+    if (this.pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, this.pauseMs));
   }
 
   private noteAck(): void {

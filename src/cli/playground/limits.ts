@@ -2,12 +2,12 @@
 
 /** Stores and placement members that one machine is asked to run. */
 export const playgroundStoresMax = 32;
-/** How long a server may take until it says that it is ready. */
-export const readyMsMax = 60_000;
+/** How long a server may take until it says that it is ready: a guard against hanging on machines that are busy. */
+export const readyMsMax = 180_000;
 /** How long a server may take to stop by itself before it is killed. */
 export const stopGraceMs = 5_000;
 /** How long a new keyspace may take until every shard has a leader and leaders are spread. */
-export const keyspaceReadyMsMax = 120_000;
+export const keyspaceReadyMsMax = 300_000;
 /** Starts of the placement service with fresh ports when one of them was taken in the meantime. */
 export const portAttemptsMax = 3;
 /** Lines of a server's output that are shown when it does not start. */
