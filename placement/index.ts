@@ -59,7 +59,14 @@
  * label, where the leader belongs, and learners. Checkers and schedulers weigh every change by them. What holds a decision
  * back is data (hindrance.ts); why.ts asks the checkers and the schedulers of balance about one shard or store.
  *
- * Missing, and known: the merge checker (checkers/merge_checker.ts) is built and tested, and no planner runs it; a shard that is split
+ * Small shards are merged by default (checkers/merge_checker.ts), because shards left behind by deleted rows cost memory and
+ * reports for ever and nobody looks for them. What makes that safe to leave on: it takes nothing away that somebody asked for (a keyspace
+ * keeps the number of shards that it was created with, so a keyspace that was split in advance for load to come stays split), it cannot
+ * undo a split that is still wanted (two shards that are merged are at most half of what is split, by bytes, keys and load, and rest for
+ * an hour before and after), and it yields to everything else: it is the last checker, few merges run at once, moves for
+ * them count against the limits of balance, not of repairs, and a merge that waits is no finding.
+ *
+ * Missing, and known: a keyspace whose policy has learners merges nothing, since merges are of voters only; a shard that is split
  * by load is cut near the middle of its keys, not of its load; a policy is set after a keyspace was created, not with it; a drain has no estimate of its end; the next runs of schedules are not
  * shown; operators are not replicated, so a new leader's checkers remove a learner that its predecessor was about to
  * promote, and forget which shards rest;

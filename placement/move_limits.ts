@@ -58,9 +58,10 @@ export function checkLimitReached(
   limits: MoveLimits,
   operators: Pick<OperatorTable, 'running'>,
 ): Hindrance | null {
-  if (isMerge(plan)) {
+  if (plan.source !== 'admin' && isMerge(plan)) {
     let merging = 0;
-    for (const operator of operators.running()) if (isMerge(operator.plan)) merging++;
+    for (const operator of operators.running())
+      if (operator.plan.source !== 'admin' && isMerge(operator.plan)) merging++;
     if (merging >= limits.mergesInCluster) return reached('mergesInCluster', 0, limits);
   }
   return limitReached(plan, loads, limits);

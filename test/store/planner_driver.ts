@@ -29,7 +29,7 @@ export class PlannerDriver {
   private readonly planner: Planner;
   private heard = 0;
 
-  constructor(world: StoreWorld, replicaCount: number, bytesPerSecond = 64 * 1024 * 1024) {
+  constructor(world: StoreWorld, replicaCount: number, bytesPerSecond = 64 * 1024 * 1024, sizes = shardSizesDefault) {
     this.world = world;
     const state = (): ClusterState => this.state;
     this.view = new ClusterView({ state, leaders: new LeaderTable(), times, sinceMs: world.clock.nowMs });
@@ -43,7 +43,7 @@ export class PlannerDriver {
       ids,
       limits: moveLimitsDefault,
       logger: silentLogger,
-      sizes: shardSizesDefault,
+      sizes,
       balanceHindrance: () => ({ kind: 'switchedOff' }),
       send: (storeId, command) => {
         const frame = { ...StoreSessionResponse.create(), commands: [command] };
@@ -93,6 +93,16 @@ export class PlannerDriver {
     this.scrubber.tick();
   }
 
+  /** Shards that others took in. */
+  private forgetGone(): void {
+    for (const shardId of this.state.takeChanges().shards) {
+      if (this.state.shard(shardId) !== undefined) continue;
+      this.planner.shardGone(shardId);
+      this.planner.controller.shardChanged(shardId);
+      this.view.forgetShard(shardId);
+    }
+  }
+
   private hear(frame: StoreSessionRequest): void {
     const { storeId, store, shards, noLongerLed, results, checksums } = frame;
     if (this.state.store(storeId) === undefined) {
@@ -109,8 +119,8 @@ export class PlannerDriver {
       this.view.shardReport(storeId, report);
       const known = this.state.shard(shard.shardId);
       if (known === undefined || epochIsNewer(epoch, known.epoch)) {
-        const [startKey, endKey] = [Buffer.from(shard.startKey), Buffer.from(shard.endKey)];
-        this.state.restoreShard({ ...shard, startKey, endKey, epoch });
+        this.state.apply({ kind: 'updateShards', shards: [shard] });
+        this.forgetGone();
       }
       this.planner.shardChanged(shard.shardId);
     }

@@ -6,6 +6,7 @@ import { ReplicaRole } from '../../../src/gen/skerry/v1/meta.js';
 import type {
   ChangeReplicas,
   HeldReplica,
+  MergeShard,
   PlacementClient,
   ShardReport,
   SplitShard,
@@ -141,8 +142,10 @@ export class ScriptedStore {
       case 'verifyShard':
         this.verify(command.value);
         return;
-      case 'destroyReplica':
       case 'mergeShard':
+        this.merge(command.value);
+        return;
+      case 'destroyReplica':
       case undefined:
         return;
     }
@@ -192,6 +195,24 @@ export class ScriptedStore {
     const replicas = at.shard.replicas.map((r, i) => ({ ...r, replicaId: ids[i] ?? 0 }));
     this.lead({ ...at.shard, shardId: into?.shardId ?? 0, startKey: splitKey, epoch, replicas }, 6);
     this.lead({ ...at.shard, endKey: splitKey, epoch }, at.term);
+  }
+
+  /** All at once: real stores need some time. */
+  private merge({ shardId, targetShardId }: MergeShard): void {
+    const { shards } = this.world;
+    const source = must(shards.get(shardId), 'the source');
+    const at = must(shards.get(targetShardId), 'the target');
+    if (source.leaderStoreId !== this.storeId || at.leaderStoreId !== this.storeId) return;
+    const { confVer, version: own } = must(at.shard.epoch, 'an epoch');
+    const version = Math.max(own, source.shard.epoch?.version ?? 0) + 1;
+    const below = Buffer.compare(source.shard.startKey, at.shard.startKey) < 0;
+    const [startKey, endKey] = below
+      ? [source.shard.startKey, at.shard.endKey]
+      : [at.shard.startKey, source.shard.endKey];
+    shards.delete(shardId);
+    this.send({ noLongerLed: [shardId] });
+    const merge = { into: undefined, merged: [{ shardId, version }] };
+    this.lead({ ...at.shard, startKey, endKey, epoch: { confVer, version }, merge }, at.term);
   }
 
   private reportOf(shardId: number): ShardReport {
