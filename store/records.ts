@@ -59,6 +59,7 @@ const sequencesAppliedTag = (2 << 3) | 2;
 const lastIndexTag = (3 << 3) | 0;
 const sequencesRefusedTag = (4 << 3) | 2;
 const partTag = (5 << 3) | 2;
+const droppedBeforeTag = (6 << 3) | 0;
 
 export function encodeSessionRecord(record: SessionRecord): Buffer {
   const { ackedBelow, applied, lastIndex, refused } = record;
@@ -71,13 +72,15 @@ export function encodeSessionRecord(record: SessionRecord): Buffer {
       packedFieldSize(appliedBytes) +
       numberFieldSize(lastIndex) +
       packedFieldSize(refusedBytes) +
-      (part === null ? 0 : bytesFieldSize(part.length)),
+      (part === null ? 0 : bytesFieldSize(part.length)) +
+      numberFieldSize(record.droppedBefore ? 1 : 0),
   );
   writer.numberField(ackedBelowTag, ackedBelow);
   writePacked(writer, sequencesAppliedTag, applied, appliedBytes);
   writer.numberField(lastIndexTag, lastIndex);
   writePacked(writer, sequencesRefusedTag, refused, refusedBytes);
   if (part !== null) writer.bytesField(partTag, part);
+  writer.boolField(droppedBeforeTag, record.droppedBefore);
   return writer.finish();
 }
 

@@ -1,5 +1,5 @@
 import type { SessionPart, SessionRecord } from '../src/gen/skerry/v1/kv.js';
-import { evictionMarkId } from './session_table.js';
+import { evictionMark, evictionMarkId } from './session_table.js';
 
 /**
  * The sessions of a shard that took another one in. A sequence that either of the two has applied stays applied. The
@@ -7,8 +7,8 @@ import { evictionMarkId } from './session_table.js';
  * went on has raised only the other's. So the lower floor counts for all keys, and the higher one for the keys that it was
  * meant for (SessionPart).
  *
- * A session that only one of the two knows has the floor 0 in the other, unless that one has dropped sessions: it may have
- * dropped this one, so it counts as dropped in both.
+ * A session that only one of the two knows has the floor 0 in the other, unless that one may have dropped it, which its id
+ * tells (session_table.ts): then it counts as dropped in both.
  */
 export interface Boundary {
   /** Encoded key that the two ranges meet at. */
@@ -28,19 +28,27 @@ export function mergeSessions(
 ): Map<number, SessionRecord> {
   const ours = new Map(target);
   const theirs = new Map(source);
-  const oursDropped = ours.delete(evictionMarkId);
-  const theirsDropped = theirs.delete(evictionMarkId);
+  const oursDroppedUpTo = takeMark(ours);
+  const theirsDroppedUpTo = takeMark(theirs);
   const merged = new Map<number, SessionRecord>();
-  let dropped = oursDropped || theirsDropped;
+  let droppedUpTo = Math.max(oursDroppedUpTo, theirsDroppedUpTo);
   for (const sessionId of new Set([...ours.keys(), ...theirs.keys()])) {
     const mine = ours.get(sessionId);
     const other = theirs.get(sessionId);
-    if ((mine === undefined && oursDropped) || (other === undefined && theirsDropped)) dropped = true;
+    const isLost =
+      (mine === undefined && sessionId <= oursDroppedUpTo) || (other === undefined && sessionId <= theirsDroppedUpTo);
+    if (isLost) droppedUpTo = Math.max(droppedUpTo, sessionId);
     else merged.set(sessionId, mergeSession(flat(mine), flat(other), boundary, index, other !== undefined));
   }
-  if (dropped)
-    merged.set(evictionMarkId, { ackedBelow: 0, applied: [], refused: [], lastIndex: index, part: undefined });
+  if (droppedUpTo > 0) merged.set(evictionMarkId, evictionMark(droppedUpTo));
   return merged;
+}
+
+/** Takes the mark of dropped sessions out of a table's rows: the highest id that was dropped, or 0. */
+function takeMark(rows: Map<number, SessionRecord>): number {
+  const mark = rows.get(evictionMarkId);
+  rows.delete(evictionMarkId);
+  return mark?.ackedBelow ?? 0;
 }
 
 function mergeSession(
@@ -61,16 +69,18 @@ function mergeSession(
     // The source's log indexes mean nothing in this log.
     lastIndex: sourceHasIt ? index : target.lastIndex,
     part,
+    droppedBefore: target.droppedBefore || source.droppedBefore,
   };
 }
 
 /** Without a part of an earlier merge: its floor for all keys forgets more, never less. */
 function flat(record: SessionRecord | undefined): SessionRecord {
-  if (record === undefined) return { ackedBelow: 0, applied: [], refused: [], lastIndex: 0, part: undefined };
+  if (record === undefined) {
+    return { ackedBelow: 0, applied: [], refused: [], lastIndex: 0, part: undefined, droppedBefore: false };
+  }
   const ackedBelow = Math.max(record.ackedBelow, record.part?.ackedBelow ?? 0);
   const kept = (list: readonly number[]): number[] => list.filter((sequence) => sequence >= ackedBelow);
-  const { applied, refused, lastIndex } = record;
-  return { ackedBelow, applied: kept(applied), refused: kept(refused), lastIndex, part: undefined };
+  return { ...record, ackedBelow, applied: kept(record.applied), refused: kept(record.refused), part: undefined };
 }
 
 function union(a: readonly number[], b: readonly number[]): number[] {

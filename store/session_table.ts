@@ -16,13 +16,24 @@ import { sessionPartEntries, sessionSequencesMax, shardSessionsMax } from './lim
  *                the floor for all keys has reached it
  *
  * A write below the floor is `expired`: its client has an answer or has given up, so this is a late attempt, which
- * must not undo what came after. So is a retry of a session that may have been dropped: it may have been
- * applied already. A failed compare-and-swap is remembered because an attempt that was overtaken by
+ * must not undo what came after. A failed compare-and-swap is remembered because an attempt that was overtaken by
  * another one must not swap after the client was told that it did not.
+ *
+ * A table is bounded, so it drops the session that was used longest ago, and keeps the highest id that it dropped. A session that it
+ * does not know and whose id is not above that one may have been dropped: a retry of it is `expired`, since the first
+ * attempt may have taken effect. Its first attempts do take effect and begin the session again, but what it had applied before
+ * is not known any more, so from then on each of its retries that is not on record is `expired` as well (`droppedBefore`).
+ * Ids come from placement and grow, so a session that has just begun is not in doubt.
+ *
+ * What this rests on: an attempt that does not say `retry` is the first one to arrive. A first attempt that the network held back
+ * while a retry was answered and more sessions than the table holds came by would take effect again.
  */
 export type Verdict = 'apply' | 'duplicate' | 'refused' | 'expired';
 
-/** Row id of the mark that sessions of this shard have been dropped. No client session has id 0. */
+/**
+ * Row id of the mark that sessions of this shard have been dropped: the highest id of them is its `ackedBelow`. No client
+ * session has id 0.
+ */
 export const evictionMarkId = 0;
 
 interface Session {
@@ -33,6 +44,7 @@ interface Session {
   readonly refused: number[];
   lastIndex: number;
   part: SessionPart | null;
+  readonly droppedBefore: boolean;
 }
 
 export interface SessionLimits {
@@ -51,8 +63,8 @@ export class SessionTable {
   private readonly sessions = new Map<number, Session>();
   private readonly dirty = new Set<number>();
   private readonly limits: SessionLimits;
-  /** Log index of the last eviction; 0: there was none. */
-  private evictedAt = 0;
+  /** No session with a higher id was ever dropped; 0: none was. */
+  private droppedUpTo = 0;
 
   constructor(limits: SessionLimits = { sessions: shardSessionsMax, sequences: sessionSequencesMax }) {
     this.limits = limits;
@@ -66,7 +78,7 @@ export class SessionTable {
     const table = new SessionTable(limits);
     const sorted = [...rows].sort((a, b) => a[1].lastIndex - b[1].lastIndex || a[0] - b[0]);
     for (const [sessionId, record] of sorted) {
-      if (sessionId === evictionMarkId) table.evictedAt = record.lastIndex;
+      if (sessionId === evictionMarkId) table.droppedUpTo = record.ackedBelow;
       else
         table.sessions.set(sessionId, {
           floor: record.ackedBelow,
@@ -75,6 +87,7 @@ export class SessionTable {
           lastIndex: record.lastIndex,
           // A copy: a view would pin the page that it came in.
           part: record.part === undefined ? null : { ...record.part, boundary: Buffer.from(record.part.boundary) },
+          droppedBefore: record.droppedBefore,
         });
     }
     return table;
@@ -100,10 +113,11 @@ export class SessionTable {
   judge(sessionId: number, sequence: number, retry: boolean, keys: readonly Buffer[] = []): Verdict {
     if (sessionId === 0) return 'apply';
     const session = this.sessions.get(sessionId);
-    if (session === undefined) return retry && this.evictedAt > 0 ? 'expired' : 'apply';
+    if (session === undefined) return retry && this.mayHaveDropped(sessionId) ? 'expired' : 'apply';
     if (sequence < session.floor) return 'expired';
     if (find(session.applied, sequence).found) return 'duplicate';
     if (find(session.refused, sequence).found) return 'refused';
+    if (retry && session.droppedBefore) return 'expired';
     const { part } = session;
     return part !== null && sequence < part.ackedBelow && allInPart(keys, part) ? 'expired' : 'apply';
   }
@@ -120,7 +134,8 @@ export class SessionTable {
     if (sessionId === 0) return;
     let session = this.sessions.get(sessionId);
     if (session === undefined) {
-      session = { floor: 0, applied: [], refused: [], lastIndex: index, part: null };
+      const droppedBefore = this.mayHaveDropped(sessionId);
+      session = { floor: 0, applied: [], refused: [], lastIndex: index, part: null, droppedBefore };
     } else {
       assert(index >= session.lastIndex, 'log indexes of one shard do not go back');
       this.sessions.delete(sessionId);
@@ -136,7 +151,7 @@ export class SessionTable {
     const surplus = list.length - this.limits.sequences;
     if (surplus > 0) raiseFloor(session, (list[surplus - 1] ?? 0) + 1);
     this.dirty.add(sessionId);
-    if (this.sessions.size > this.limits.sessions) this.evict(index);
+    if (this.sessions.size > this.limits.sessions) this.evict();
   }
 
   /** The rows that changed since the last call, once each. */
@@ -149,20 +164,22 @@ export class SessionTable {
 
   /** Every row. */
   *rows(): IterableIterator<[sessionId: number, record: SessionRecord]> {
-    if (this.evictedAt > 0)
-      yield [evictionMarkId, { ackedBelow: 0, applied: [], refused: [], lastIndex: this.evictedAt, part: undefined }];
+    if (this.droppedUpTo > 0) yield [evictionMarkId, evictionMark(this.droppedUpTo)];
     for (const [sessionId, session] of this.sessions) yield [sessionId, recordOf(session)];
   }
 
   private recordOf(sessionId: number): SessionRecord | null {
-    if (sessionId === evictionMarkId)
-      return { ackedBelow: 0, applied: [], refused: [], lastIndex: this.evictedAt, part: undefined };
+    if (sessionId === evictionMarkId) return evictionMark(this.droppedUpTo);
     const session = this.sessions.get(sessionId);
     return session === undefined ? null : recordOf(session);
   }
 
+  private mayHaveDropped(sessionId: number): boolean {
+    return sessionId <= this.droppedUpTo;
+  }
+
   /** Drops the least recently used session; among equals the one with the lowest id, on every replica alike. */
-  private evict(index: number): void {
+  private evict(): void {
     let oldest = 0;
     let oldestIndex = 0;
     for (const [sessionId, session] of this.sessions) {
@@ -171,15 +188,20 @@ export class SessionTable {
       if (oldest === 0 || sessionId < oldest) oldest = sessionId;
     }
     this.sessions.delete(oldest);
-    this.evictedAt = index;
+    this.droppedUpTo = Math.max(this.droppedUpTo, oldest);
     this.dirty.add(oldest);
     this.dirty.add(evictionMarkId);
   }
 }
 
 function recordOf(session: Session): SessionRecord {
-  const { floor, applied, refused, lastIndex, part } = session;
-  return { ackedBelow: floor, applied, refused, lastIndex, part: part ?? undefined };
+  const { floor, applied, refused, lastIndex, part, droppedBefore } = session;
+  return { ackedBelow: floor, applied, refused, lastIndex, part: part ?? undefined, droppedBefore };
+}
+
+/** The row that says which sessions may have been dropped. */
+export function evictionMark(droppedUpTo: number): SessionRecord {
+  return { ackedBelow: droppedUpTo, applied: [], refused: [], lastIndex: 0, part: undefined, droppedBefore: false };
 }
 
 /**

@@ -147,3 +147,18 @@ t.test('a session that one of the two shards may have dropped counts as dropped'
   t.equal(merged.judge(7, 1, true), 'expired');
   t.equal(merged.size, 1, 'session 8 is not known to the source, but that one dropped nothing');
 });
+
+t.test('a session that was made again in one of the two shards stays one whose retries are in doubt', async (t) => {
+  const key = { key: Buffer.from('m'), sourceAbove: true };
+  const target = new SessionTable({ sessions: 1, sequences: 4 });
+  target.record(7, 1, 1, 10);
+  target.record(8, 1, 1, 11);
+  target.record(7, 2, 1, 12);
+  const source = new SessionTable();
+  source.record(7, 3, 1, 10);
+  source.record(9, 1, 1, 11);
+  const merged = SessionTable.load(mergeSessions(target.rows(), source.rows(), key, 20));
+  t.equal(merged.judge(7, 1, true), 'expired', 'it took effect before the target dropped the session');
+  t.same([merged.judge(7, 2, true), merged.judge(7, 3, true)], ['duplicate', 'duplicate']);
+  t.equal(merged.judge(9, 2, true), 'apply', 'the target never dropped so young a session');
+});

@@ -18,6 +18,7 @@ t.test('a session’s row has every field of its message, in the bytes that gene
     applied: fc.array(number, { maxLength: 5 }),
     lastIndex: number,
     refused: fc.array(number, { maxLength: 5 }),
+    droppedBefore: fc.boolean(),
     part: fc.option(
       fc.record({
         boundary: fc.uint8Array({ minLength: 1, maxLength: 5 }).map((bytes) => Buffer.from(bytes)),

@@ -117,7 +117,10 @@ t.test('a session is written once per batch, however many writes it has in it', 
   const writes = [1, 2, 3].map((sequence) => [write([set(`k${sequence}`, 'v')], { sessionId: 5, sequence })]);
   await driver.batch(writes);
   const table = await sessionsOf(driver.engine, 1);
-  t.same([...table.rows()], [[5, { ackedBelow: 0, applied: [1, 2, 3], refused: [], lastIndex: 8 }]]);
+  t.same(
+    [...table.rows()],
+    [[5, { ackedBelow: 0, applied: [1, 2, 3], refused: [], lastIndex: 8, droppedBefore: false }]],
+  );
 });
 
 const splitAtM = {

@@ -313,7 +313,10 @@ export interface ReplicaRecord {
   stagedFile: string;
 }
 
-/** SessionRecord is a client session's row: what has been applied and is not known to be answered. */
+/**
+ * SessionRecord is a client session's row: what has been applied and is not known to be answered.
+ * The row of session 0 says in acked_below up to which id sessions may have been dropped.
+ */
 export interface SessionRecord {
   ackedBelow: number;
   /** Sequences at or above acked_below that took effect, ascending. */
@@ -324,6 +327,8 @@ export interface SessionRecord {
   refused: number[];
   /** After a merge: keys on one side of a boundary have a floor of their own, above acked_below. */
   part: SessionPart | undefined;
+  /** The shard has dropped this session before, or may have: a retry that is not on record may have taken effect. */
+  droppedBefore: boolean;
 }
 
 /** SessionPart is what a session's floor is for the keys on one side of a former boundary between two shards. */
@@ -2677,7 +2682,7 @@ export const ReplicaRecord: MessageFns<ReplicaRecord> = {
 };
 
 function createBaseSessionRecord(): SessionRecord {
-  return { ackedBelow: 0, applied: [], lastIndex: 0, refused: [], part: undefined };
+  return { ackedBelow: 0, applied: [], lastIndex: 0, refused: [], part: undefined, droppedBefore: false };
 }
 
 export const SessionRecord: MessageFns<SessionRecord> = {
@@ -2704,6 +2709,9 @@ export const SessionRecord: MessageFns<SessionRecord> = {
     }
     if (message.part !== undefined) {
       SessionPart.encode(message.part, writer.uint32(42).fork()).join();
+    }
+    if (message.droppedBefore !== false) {
+      writer.uint32(48).bool(message.droppedBefore);
     }
     return writer;
   },
@@ -2781,6 +2789,14 @@ export const SessionRecord: MessageFns<SessionRecord> = {
             message.part = SessionPart.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.droppedBefore = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2803,6 +2819,7 @@ export const SessionRecord: MessageFns<SessionRecord> = {
     message.lastIndex = object.lastIndex ?? 0;
     message.refused = object.refused?.map((e) => e) || [];
     message.part = object.part !== undefined && object.part !== null ? SessionPart.fromPartial(object.part) : undefined;
+    message.droppedBefore = object.droppedBefore ?? false;
     return message;
   },
 };
