@@ -7,6 +7,9 @@ import type { Peer } from './peer.js';
 import type { SuspectHosts } from './suspect_hosts.js';
 import type { TickWork } from './ticker.js';
 
+/** An election timeout that does not come: decades of ticks, in a small integer. */
+const neverTicks = 2 ** 30 - 1;
+
 /**
  * A disk that does not sync, or a log without room for what waits, costs its host the leaderships (DESIGN section 4):
  *
@@ -48,7 +51,8 @@ export class DiskStall implements TickWork {
       this.end();
     }
     if (!host.diskStalled) return;
-    for (const peer of this.peers.values()) peer.holdElection();
+    // No candidacies of their own for now.
+    for (const peer of this.peers.values()) if (!peer.isLeader()) peer.core.overrideElectionTimeout(neverTicks);
     this.handOver();
   }
 
@@ -81,7 +85,8 @@ export class DiskStall implements TickWork {
     this.offeredTick.clear();
     host.logger.info({ syncAgeMs: host.syncAgeMs }, 'the disk syncs again');
     for (const peer of this.peers.values()) {
-      peer.resumeElection(electionTicks + randomInt(host.runtime, 0, electionTicks - 1));
+      if (peer.isLeader()) continue;
+      peer.core.overrideElectionTimeout(electionTicks + randomInt(host.runtime, 0, electionTicks - 1));
     }
   }
 

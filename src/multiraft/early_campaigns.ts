@@ -21,11 +21,12 @@ const campaignAttempts = 2;
 const firstLeaderAttempts = 5;
 
 /**
- * What the loss of a host sets off, in slices per tick, the groups used last first, so that losing a host with thousands of
- * leaders is neither a storm nor a long wait:
+ * What the loss of a host and its return set off, in slices per tick, the groups used last first, so that losing a host with
+ * thousands of leaders is neither a storm nor a long wait:
  *
- *     host lost ─▶ groups that it led, and hibernating groups led here with a replica there ─▶ woken, wakesPerTick at a time
+ *     host lost ─▶ groups that it led, and hibernating groups led here with no quorum of hosts left ─▶ woken, wakesPerTick at a time
  *               ─▶ of the former: the leader is forgotten, a campaign before the election timeout is planned
+ *     host back ─▶ hibernating groups led here with a replica there ─▶ woken likewise, so that the replica hears its leader
  *
  * PreVote makes an unneeded campaign harmless. The replicas of a group take turns by rank, and ranks differ from group to
  * group. New groups have their first campaigns from here as well.
@@ -55,7 +56,18 @@ export class EarlyCampaigns implements TickWork {
   /** A host is not alive any more, or suspect. */
   hostLost(hostId: number): void {
     const affected: Peer[] = [];
-    for (const peer of this.peers.values()) if (peer.dependsOn(hostId)) affected.push(peer);
+    for (const peer of this.peers.values()) if (peer.hibernation.suffersFrom(hostId)) affected.push(peer);
+    this.wakeSoon(hostId, affected);
+  }
+
+  /** A host is alive that was not. Groups that were to be woken because it was lost still are. */
+  hostBack(hostId: number): void {
+    const affected = new Set(this.waking.get(hostId));
+    for (const peer of this.peers.values()) if (peer.hibernation.sleepsOver(hostId)) affected.add(peer);
+    this.wakeSoon(hostId, [...affected]);
+  }
+
+  private wakeSoon(hostId: number, affected: Peer[]): void {
     if (affected.length === 0) return;
     affected.sort((a, b) => a.usedTick - b.usedTick);
     this.waking.set(hostId, affected);
@@ -63,7 +75,7 @@ export class EarlyCampaigns implements TickWork {
 
   /** The replica that leads a group was stopped, although its host lives. */
   leaderStopped(peer: Peer): void {
-    peer.wake(false);
+    peer.hibernation.wake(false);
     this.succeed(peer, 0);
   }
 
@@ -84,9 +96,12 @@ export class EarlyCampaigns implements TickWork {
   }
 
   private wake(peer: Peer, hostId: number): void {
-    if (peer.stopped || !peer.dependsOn(hostId)) return;
+    if (peer.stopped) return;
     const isLost = this.isLost(hostId);
-    peer.wake(!isLost);
+    const { hibernation } = peer;
+    const isConcerned = hibernation.suffersFrom(hostId) || (!isLost && hibernation.sleepsOver(hostId));
+    if (!isConcerned) return;
+    hibernation.wake(!isLost);
     if (!peer.isLeader() && isLost) this.succeed(peer, hostId);
   }
 

@@ -20,7 +20,7 @@ export function statusOf(peer: Peer): GroupStatus {
     role: status.role,
     term: status.term,
     leaderId: status.leaderId,
-    hibernates: peer.hibernates,
+    hibernates: peer.hibernation.asleep,
     commit: status.commit,
     applied: peer.appliedIndex,
     firstIndex: status.firstIndex,

@@ -41,12 +41,12 @@
  *   leases and the promises behind them rest on is in lease_clock.ts.
  * - A failed disk or engine, or a broken invariant, latches `failed`: nothing is stepped, sent or told after it.
  *
- * Reads: read_waiters.ts, lease_clock.ts. Snapshots: snapshot_sender.ts, snapshot_receiver.ts, staging.ts (the file), snapshot_pins.ts (what the log keeps for
+ * Reads: peer_reads.ts, read_waiters.ts, lease_clock.ts. Snapshots: snapshot_sender.ts, snapshot_receiver.ts, staging.ts (the file), snapshot_pins.ts (what the log keeps for
  * their receivers). Liveness: ticker.ts, beats.ts, host_liveness.ts, hibernation.ts, awake_set.ts, early_campaigns.ts, disk_stall.ts, suspect_hosts.ts. Requests between hosts: forwarding.ts.
  * What comes in: inbound.ts. The wiring: multiraft.ts. Names and reasons of all limits: limits.ts.
  *
- * Missing, and known: peer.ts does too much for one file; groups with a replica on a lost host stay awake until it is back or replaced; a failed transfer leaves its leader
- * without a lease for the rest of its term; a host whose disk is behind drops appends, it does not tell their leaders to slow down.
+ * Missing, and known: a failed transfer leaves its leader without a lease for the rest of its term; a host whose disk is behind drops
+ * appends, it does not tell their leaders to slow down.
  */
 export * from './host.js';
 export { createMultiRaft, type MultiRaftConfig } from './multiraft.js';

@@ -83,7 +83,11 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     const sender = new SnapshotSender(host);
     const nextReadContext = readContexts(config.runtime);
     const suspects = new SuspectHosts(host);
-    const liveness = new HostLiveness(host, (hostId) => this.campaigns.hostLost(hostId));
+    const liveness = new HostLiveness(
+      host,
+      (hostId) => this.campaigns.hostLost(hostId),
+      (hostId) => this.campaigns.hostBack(hostId),
+    );
     const awake = new AwakeSet();
     this.parts = { host, turn, writer, outbox, apply, installer, sender, awake, liveness, nextReadContext };
     const stall = new DiskStall(host, writer, this.peers, suspects);

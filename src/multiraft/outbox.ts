@@ -23,7 +23,7 @@ export class Outbox {
     }
     if (message.type === MsgType.MsgHeartbeat || message.type === MsgType.MsgHeartbeatResp) {
       const urgent = message.context !== 0 && peer.core.readsWait;
-      this.beats.add(hostId, peer.groupId, message, peer.sleepMark(message), urgent);
+      this.beats.add(hostId, peer.groupId, message, peer.hibernation.markOf(message), urgent);
       return;
     }
     if (this.host.transport.sendMessage(hostId, peer.groupId, message)) return;

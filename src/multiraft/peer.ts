@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import { memberIds } from '../raft/conf_state.js';
+import { isMember } from '../raft/conf_state.js';
 import { decodeConfChange } from '../raft/conf_change_codec.js';
 import type { ConfChange } from '../raft/conf_change.js';
 import {
@@ -14,9 +14,9 @@ import {
   emptyBuffer,
 } from '../raft/message.js';
 import { RawNode } from '../raft/raw_node.js';
-import { readFailedIndex, type Ready, type Role } from '../raft/ready.js';
+import type { Ready, Role } from '../raft/ready.js';
 import type { GroupLog } from '../raftlog/raft_log.js';
-import { BeatSleep } from '../wire/beat_codec.js';
+import type { BeatSleep } from '../wire/beat_codec.js';
 import { Activity } from './activity.js';
 import { Appends } from './appends.js';
 import type { ApplyLoop } from './apply_loop.js';
@@ -25,7 +25,7 @@ import type { AwakeSet } from './awake_set.js';
 import { isRunning, type HostContext } from './context.js';
 import { coreConfig } from './core_config.js';
 import { statusOf } from './group_status.js';
-import type { Command, CommandKind, Group, GroupSpec, GroupStatus, ReadFailure, StateMachine } from './host.js';
+import type { Command, CommandKind, Group, GroupSpec, GroupStatus, StateMachine } from './host.js';
 import { Hibernation } from './hibernation.js';
 import type { HostLiveness } from './host_liveness.js';
 import { learnedHostsMax } from './limits.js';
@@ -33,7 +33,8 @@ import type { LogWriter } from './log_writer.js';
 import type { Outbox } from './outbox.js';
 import { Proposals } from './proposals.js';
 import type { ProposalDone } from './proposal_waiters.js';
-import { ReadWaiters, type ReadDone } from './read_waiters.js';
+import { PeerReads } from './peer_reads.js';
+import type { ReadDone } from './read_waiters.js';
 import type { SnapshotInstaller, StagedForInstall } from './snapshot_installer.js';
 import { SnapshotPins } from './snapshot_pins.js';
 import type { SnapshotSender } from './snapshot_sender.js';
@@ -55,9 +56,6 @@ export interface PeerParts {
   nextReadContext(): number;
 }
 
-/** An election timeout that does not come: decades of ticks, in a small integer. */
-const neverTicks = 2 ** 30 - 1;
-
 /**
  * One group's running replica: the core with its mailbox in front and its waiters behind.
  *
@@ -74,7 +72,7 @@ export class Peer implements Group, StorageOwner {
   /** What followers need of the log. */
   readonly pins = new SnapshotPins();
   readonly activity = new Activity();
-  private readonly hibernation = new Hibernation();
+  readonly hibernation: Hibernation;
   /** Place in the set of those that tick; -1: it hibernates or is stopped. */
   awakeSlot = -1;
   /** The tick of its last use: by a caller, or by a message that is no heartbeat. */
@@ -102,7 +100,7 @@ export class Peer implements Group, StorageOwner {
 
   private inbox: Message[] = [];
   private readonly proposals: Proposals;
-  private reads: ReadWaiters | null = null;
+  private reads: PeerReads | null = null;
   /** Null: none. A map for each of ten thousand groups would be heap for nothing. */
   private learnedHosts: Map<number, number> | null = null;
   private readonly appends: Appends;
@@ -125,6 +123,7 @@ export class Peer implements Group, StorageOwner {
     this.core = new RawNode(coreConfig(this.host, spec, isNew), storage);
     this.seenTerm = this.core.term;
     this.usedTick = this.host.tick;
+    this.hibernation = new Hibernation(this, parts);
     parts.awake.add(this);
     this.proposals = new Proposals(this.host, this.core);
   }
@@ -162,15 +161,14 @@ export class Peer implements Group, StorageOwner {
   }
 
   readIndex(done: ReadDone): void {
-    const reason = !this.isOpen() ? 'stopped' : this.readsAreFull() ? 'busy' : null;
+    const reason = !this.isOpen() ? 'stopped' : this.reads?.isFull === true ? 'busy' : null;
     if (reason !== null) {
-      const failure = this.readFailure(reason);
+      const failure = { reason, leaderId: this.core.leaderId } as const;
       this.host.deferred.add(() => done(failure));
       return;
     }
-    this.reads ??= new ReadWaiters();
+    this.reads ??= new PeerReads(this, this.parts);
     this.reads.add(done);
-    this.host.counters.reads++;
     this.use();
   }
 
@@ -218,19 +216,9 @@ export class Peer implements Group, StorageOwner {
     this.take(fromHost, message);
   }
 
-  /** A heartbeat or the answer to one. One that neither asks for sleep nor tells of it wakes. */
+  /** A heartbeat or the answer to one. */
   deliverBeat(fromHost: number, message: Message, sleep: BeatSleep): void {
-    if (this.stopped) return;
-    const asks = sleep === BeatSleep.sleep;
-    if (message.type === MsgType.MsgHeartbeatResp) {
-      // A leader that sleeps knows already.
-      if (asks && this.hibernation.asleep) return;
-      if (message.term === this.core.term) this.hibernation.answered(message.from, asks);
-    } else {
-      this.hibernation.asked = asks ? message : null;
-    }
-    if (!asks) this.wake(message.from !== this.core.leaderId);
-    this.take(fromHost, message);
+    if (!this.stopped && this.hibernation.heard(message, sleep)) this.take(fromHost, message);
   }
 
   /** True when that message is from whom this replica follows. */
@@ -276,105 +264,31 @@ export class Peer implements Group, StorageOwner {
 
   tick(): void {
     if (this.core.tick() && this.core.hasReady()) this.markDirty();
-    if (this.core.role === 'leader' && this.isUnused()) this.tickUnused();
+    if (this.core.role === 'leader') this.hibernation.tickLeader();
     // Otherwise a replica that was removed while nobody could tell it would believe in its leader for ever.
     if (this.core.isDeaf()) this.forgetLeader();
     if (this.proposals.awaited > 0) this.proposals.expire();
-    if (this.reads !== null && this.reads.count > 0) {
-      this.reads.expire(this.host.tick, this.readFailure('timeout'));
-    }
-  }
-
-  // Hibernation; see hibernation.ts.
-
-  get hibernates(): boolean {
-    return this.hibernation.asleep;
+    this.reads?.tick();
   }
 
   /** It is in use: time until it hibernates starts anew. */
   private use(tellLeader = true): void {
     this.usedTick = this.host.tick;
-    this.wake(tellLeader);
-    this.hibernation.interrupt();
+    this.hibernation.interrupt(tellLeader);
     this.markDirty();
   }
 
-  /** Ticks again, if it hibernates. `tellLeader`: the leader, if it is another, has to wake as well. */
-  wake(tellLeader: boolean): void {
-    if (!this.hibernation.asleep || this.stopped) return;
-    this.hibernation.asleep = false;
-    this.hibernation.interrupt();
-    this.host.counters.wakes++;
-    this.parts.awake.add(this);
-    this.core.wake(tellLeader);
-    this.markDirty();
-  }
-
-  private sleep(): void {
-    this.hibernation.asleep = true;
-    // Idle: nobody waits in it.
-    this.reads = null;
-    this.host.counters.hibernations++;
-    this.parts.awake.remove(this);
-  }
-
-  /** True when the loss of a host concerns it: its leader is there, or it sleeps as the leader of a replica there. */
-  dependsOn(hostId: number): boolean {
-    const leader = this.core.leaderId;
-    if (!this.isLeader()) return leader !== 0 && this.hostOf(leader) === hostId;
-    return this.hibernation.asleep && memberIds(this.confState).some((id) => this.hostOf(id) === hostId);
-  }
-
-  private isUnused(): boolean {
-    const { hibernateAfterTicks } = this.host.options;
-    return hibernateAfterTicks > 0 && this.host.tick - this.usedTick >= hibernateAfterTicks;
-  }
-
-  /** Nothing is under way here, for which it would have to tick. */
-  private isIdle(): boolean {
+  /** Nothing is under way here, for which it would have to tick. Members that are away are not waited for. */
+  isIdle(isAway: (replicaId: number) => boolean): boolean {
     if (this.stopped || this.removed || !this.isInitialized || this.inbox.length > 0) return false;
     if (this.applyJobs > 0 || this.unsyncedWrites > 0 || this.hasSnapshot || this.host.diskStalled) return false;
-    if (this.proposals.awaited > 0 || (this.reads !== null && this.reads.count > 0)) return false;
-    return this.appliedIndex === this.core.commit && this.core.isSettled();
+    if (this.proposals.awaited > 0 || this.reads?.isEmpty === false) return false;
+    return this.appliedIndex === this.core.commit && this.core.isSettled(isAway);
   }
 
-  /** A leader that nobody uses: it sleeps once everyone else does. */
-  private tickUnused(): void {
-    if (this.hibernation.othersSleep(this.confState, this.replicaId) && this.mayLeadAsleep()) this.sleep();
-  }
-
-  private mayLeadAsleep(): boolean {
-    const { liveness } = this.parts;
-    const isAlive = (id: number): boolean => id === this.replicaId || liveness.isAlive(this.hostOf(id));
-    return this.isIdle() && memberIds(this.confState).every(isAlive);
-  }
-
-  /** In the turn, after the mailbox: a follower whose leader asked for it sleeps, if it may. */
-  private obeySleep(): void {
-    const { asked } = this.hibernation;
-    if (asked === null) return;
-    this.hibernation.asked = null;
-    const { role, leaderId, term, lastIndex } = this.core;
-    const obeys = role === 'follower' && leaderId === asked.from && term === asked.term && lastIndex === asked.commit;
-    if (!obeys || !this.isIdle()) this.wake(true);
-    else if (!this.hibernation.asleep) this.sleep();
-  }
-
-  /** What a heartbeat, or the answer to one, that leaves now says about sleep. */
-  sleepMark(message: Message): BeatSleep {
-    const sleeps =
-      message.type === MsgType.MsgHeartbeatResp ? this.hibernation.asleep : this.isUnused() && this.mayLeadAsleep();
-    return sleeps ? BeatSleep.sleep : BeatSleep.none;
-  }
-
-  /** No election of its own for now; called with every tick of a disk that does not sync. */
-  holdElection(): void {
-    if (!this.isLeader()) this.core.overrideElectionTimeout(neverTicks);
-  }
-
-  /** Campaigns again when no leader is heard for this many ticks. */
-  resumeElection(timeoutTicks: number): void {
-    if (!this.isLeader()) this.core.overrideElectionTimeout(timeoutTicks);
+  /** It is idle and falls asleep: what only a group in use needs is given back. */
+  trim(): void {
+    this.reads = null;
   }
 
   /** The leader's host is gone: stop believing in it, so that a candidate can have this vote at once. */
@@ -432,19 +346,16 @@ export class Peer implements Group, StorageOwner {
     }
     this.noticeLeadership();
     this.proposals.flush();
-    this.startReadRound();
-    this.obeySleep();
+    this.reads?.startRound();
+    this.hibernation.obey();
     if (this.core.hasReady()) this.handle(this.core.ready());
     this.appends.settleOffer(offered);
     this.noticeLeadership();
-    if (this.core.hasReady() || this.readsCanStart()) this.markDirty();
+    if (this.core.hasReady() || this.reads?.canStart === true) this.markDirty();
   }
 
   private handle(ready: Ready): void {
-    for (const { index, context } of ready.readStates) {
-      if (index === readFailedIndex) this.reads?.roundFailed(context, this.readFailure('notLeader'));
-      else this.reads?.roundAnswered(context, index, this.appliedIndex);
-    }
+    for (const state of ready.readStates) this.reads?.settle(state);
     for (const message of ready.messages) {
       if (message.to === appendThread) this.appends.append(message);
       else if (message.to === applyThread) this.parts.apply.add(this, message);
@@ -554,33 +465,8 @@ export class Peer implements Group, StorageOwner {
     this.seenTerm = term;
     if (leaderId !== 0) this.core.setElectionPriority(0);
     if (led && !(leads && sameReign)) this.proposals.leadershipLost();
-    if (!sameReign) this.reads?.failAsked(this.readFailure('notLeader'));
+    if (!sameReign) this.reads?.reignEnded();
     if (report) this.stateMachine.leaderChanged(leaderId, term, leads);
-  }
-
-  private startReadRound(): void {
-    if (!this.readsCanStart() || this.reads === null) return;
-    const context = this.parts.nextReadContext();
-    const reads = this.reads.startRound(context, this.host.tick + this.host.options.readTimeoutTicks);
-    const { counters } = this.host;
-    if (this.core.readIndex(context)) {
-      counters.readsByLease += reads;
-      return;
-    }
-    counters.readRounds++;
-    counters.readsByRound += reads;
-  }
-
-  private readsCanStart(): boolean {
-    return this.reads !== null && this.reads.gathered && this.reads.rounds < this.host.options.limits.groupReadRounds;
-  }
-
-  private readsAreFull(): boolean {
-    return this.reads !== null && this.reads.count >= this.host.options.limits.groupReads;
-  }
-
-  private readFailure(reason: ReadFailure['reason']): ReadFailure {
-    return { reason, leaderId: this.core.leaderId };
   }
 
   /** Ends the peer: settles all that waits. Idempotent. Resolves once a running install has ended. */
@@ -590,7 +476,7 @@ export class Peer implements Group, StorageOwner {
       this.parts.awake.remove(this);
       this.inbox = [];
       this.proposals.stop();
-      this.reads?.failAll(this.readFailure('stopped'));
+      this.reads?.stop();
     }
     await this.appends.stop();
   }
@@ -614,13 +500,4 @@ export class Peer implements Group, StorageOwner {
 
 function isCandidate(role: Role): boolean {
   return role === 'candidate' || role === 'preCandidate';
-}
-
-function isMember(confState: ConfState, replicaId: number): boolean {
-  return (
-    confState.voters.includes(replicaId) ||
-    confState.votersOutgoing.includes(replicaId) ||
-    confState.learners.includes(replicaId) ||
-    confState.learnersNext.includes(replicaId)
-  );
 }

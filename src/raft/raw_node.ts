@@ -125,10 +125,10 @@ export class RawNode {
   }
 
   /**
-   * Nothing is under way that a tick could help: everything is applied here, and as far as a leader knows stored everywhere. A
-   * host may stop to tick such a replica.
+   * Nothing is under way that a tick could help: everything is applied here, and as far as a leader knows stored by all members
+   * that are not away. A host may stop to tick such a replica.
    */
-  isSettled(): boolean {
+  isSettled(isAway: (replicaId: number) => boolean): boolean {
     const { log, conf, role, leadership } = this.core;
     const last = log.lastIndex();
     if (log.commit !== last || log.applied !== last || log.stableIndex !== last || isJoint(conf)) return false;
@@ -137,7 +137,7 @@ export class RawNode {
     const { peers, reads, transferee, ownTermCommitted } = leadership;
     if (!ownTermCommitted || transferee !== none || reads.hasWaiting) return false;
     const isLevel = (peer: Progress): boolean => peer.match === last && peer.recentActive && peer.state === 'replicate';
-    return peers.all.every((peer) => peer.id === this.core.id || isLevel(peer));
+    return peers.all.every((peer) => peer.id === this.core.id || isAway(peer.id) || isLevel(peer));
   }
 
   /** Ticks go on after a time without. Time starts anew; a leader lets everyone know of it, a follower its leader if it is to. */

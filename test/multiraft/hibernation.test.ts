@@ -90,14 +90,82 @@ t.test('a group does not hibernate while a follower is behind, and does once it 
   await cluster.close();
 });
 
-t.test('a group does not hibernate while a follower’s host is not there', async (t) => {
-  const cluster = await grown();
-  await cluster.stopHost(3);
-  await cluster.clock.advance(10_000);
+t.test(
+  'a group hibernates although a member’s host is lost, and brings the member up to date when it is back',
+  async (t) => {
+    const cluster = await grown();
+    await cluster.crashHost(3);
+    await cluster.clock.advance(1_000);
+    await write(cluster, 1, 'missed');
+    await cluster.clock.advance(untilAsleepMs);
+    t.same(sleepersOf(cluster, 1), [1, 2]);
+    await cluster.startHost(3);
+    await cluster.clock.until(() => cluster.group(3, 1).leaderId() === 11, 'it hears its leader');
+    await cluster.clock.until(() => sleepersOf(cluster, 1).length === 3, 'all sleep', 2_000 + untilAsleepMs);
+    t.equal(cluster.group(3, 1).status().applied, cluster.group(1, 1).status().applied);
+    t.equal(cluster.leaderHost(1), 1);
+    t.equal(await cluster.clock.resolve(cluster.read(3, 1, 'a')), 'missed');
+    await cluster.close();
+  },
+);
+
+t.test(
+  'a sleeping leader whose follower’s host is lost and comes back under the same process lets it catch up',
+  async (t) => {
+    const cluster = await asleep();
+    const term = cluster.leaderGroup(1).term();
+    for (const other of [1, 2]) {
+      cluster.network.cut(other, 3);
+      cluster.network.cut(3, other);
+    }
+    await cluster.clock.advance(electionTicks * tickMs * 3);
+    t.same(sleepersOf(cluster, 1), [1, 2], 'the cut-off member looks for a leader');
+    await write(cluster, 1, 'missed');
+    await cluster.clock.advance(untilAsleepMs);
+    t.same(sleepersOf(cluster, 1), [1, 2]);
+    cluster.network.healAll();
+    await cluster.clock.until(() => sleepersOf(cluster, 1).length === 3, 'all sleep', 4_000 + untilAsleepMs);
+    t.equal(cluster.group(3, 1).status().applied, cluster.group(1, 1).status().applied);
+    t.equal(cluster.leaderGroup(1).term(), term, 'it deposed nobody');
+    await cluster.close();
+  },
+);
+
+t.test('a leader does not sleep without a quorum of hosts', async (t) => {
+  const cluster = await asleep();
+  await cluster.crashHost(3);
+  await cluster.clock.advance(2_000);
+  t.same(sleepersOf(cluster, 1), [1, 2]);
+  await cluster.crashHost(2);
+  await cluster.clock.advance(5_000);
   t.same(sleepersOf(cluster, 1), []);
+  t.notOk(cluster.group(1, 1).isLeader(), 'it woke and stepped down');
+  await cluster.close();
+});
+
+t.test('when a host is back, the leaders with a member there wake in slices', async (t) => {
+  const wakesPerTick = 2;
+  const cluster = await asleep(8, { options: { limits: { wakesPerTick } } });
+  await cluster.crashHost(3);
+  await cluster.clock.advance(2_000);
+  t.equal(hibernating(cluster, 1), 8);
+  const before = cluster.host(1).multiRaft.stats().wakes;
   await cluster.startHost(3);
-  await cluster.clock.advance(2_000 + untilAsleepMs);
-  t.same(sleepersOf(cluster, 1), [1, 2, 3]);
+  let last = before;
+  let most = 0;
+  await cluster.clock.until(
+    () => {
+      const { wakes } = cluster.host(1).multiRaft.stats();
+      most = Math.max(most, wakes - last);
+      last = wakes;
+      return wakes - before >= 8;
+      // Before any of the members there would campaign.
+    },
+    'all wake',
+    electionTicks * tickMs,
+  );
+  t.ok(most <= wakesPerTick, `at most ${String(most)} at a time`);
+  await cluster.clock.until(() => [1, 2, 3].every((host) => hibernating(cluster, host) === 8), 'all sleep');
   await cluster.close();
 });
 

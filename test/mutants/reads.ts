@@ -146,7 +146,7 @@ const answerFaults: readonly Mutant[] = [
     breaks: 'INV-10, INV-11, known fault of peers: ReadIndex keyed by a context that is not fresh',
     edits: [
       {
-        file: 'src/multiraft/peer.ts',
+        file: 'src/multiraft/peer_reads.ts',
         find: 'const context = this.parts.nextReadContext();',
         replace: 'const context = 1;',
       },
