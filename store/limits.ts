@@ -92,6 +92,10 @@ export const replicaDownMs = 4_000;
 export const pendingEntries = 1_024;
 /** Led shards whose replicas' progress is looked at per report. */
 export const progressShardsMax = 1_024;
+/** How often led shards with a replica that is behind are looked at, milliseconds, since moves wait for it, and ... */
+export const catchingUpLookMs = 100;
+/** ... how many of them at a time. */
+export const catchingUpShardsMax: number = 256;
 /** Shard reports of one frame to the placement service. */
 export const sessionFrameShardsMax = 512;
 /** How long after a leader's last message to a destroyed replica this is reported: a few heartbeats, and reports. */

@@ -12,7 +12,7 @@ import type {
 } from '../src/gen/skerry/v1/placement.js';
 import { StoreSessionRequest as StoreSessionRequestMessage } from '../src/gen/skerry/v1/placement.js';
 import type { CommandExecutor } from './command_executor.js';
-import { checksumReportsMax, reportDelayMs, sessionFrameShardsMax } from './limits.js';
+import { catchingUpLookMs, checksumReportsMax, reportDelayMs, sessionFrameShardsMax } from './limits.js';
 import type { PlacementConnector, SessionLine } from './placement_connector.js';
 import type { PlacementMembers } from './placement_members.js';
 import type { ShardReports } from './shard_reports.js';
@@ -69,6 +69,10 @@ export class PlacementSession {
       runtime.every(reportIntervalMs, () => {
         reports.lookAtProgress();
         this.send({ store: this.options.storeReport() });
+        this.scheduleFlush();
+      }),
+      runtime.every(catchingUpLookMs, () => {
+        reports.lookAtCatchingUp();
         this.scheduleFlush();
       }),
     ];

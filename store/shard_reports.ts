@@ -2,7 +2,13 @@ import type { Runtime } from '../src/base/runtime.js';
 import type { HeldReplica, ReplicaProgress, ShardReport } from '../src/gen/skerry/v1/placement.js';
 import type { Group, GroupStatus } from '../src/multiraft/host.js';
 import { epochOf } from './descriptor.js';
-import { pendingEntries, progressShardsMax, quarantinedReportedMax, replicaDownMs } from './limits.js';
+import {
+  catchingUpShardsMax,
+  pendingEntries,
+  progressShardsMax,
+  quarantinedReportedMax,
+  replicaDownMs,
+} from './limits.js';
 import type { Replicas } from './replicas.js';
 import { ShardLoads } from './shard_loads.js';
 import type { ShardStateMachine } from './shard_state_machine.js';
@@ -41,6 +47,8 @@ export class ShardReports {
   /** Since when replicas of a led shard have been silent, by shard and replica. Shards without a silent one have no entry. */
   private readonly silent = new Map<number, Map<number, number>>();
   private cursor: IterableIterator<ShardStateMachine> | null = null;
+  /** Led shards that were reported with a replica that is behind: moves wait for the news that it is not any more. */
+  private readonly catchingUp = new Set<number>();
 
   constructor(replicas: Replicas, runtime: Pick<Runtime, 'nowMs'>) {
     this.replicas = replicas;
@@ -107,6 +115,20 @@ export class ShardReports {
     }
   }
 
+  /** Looks at shards with a replica that was behind, a slice at a time, and marks those where this changed. Cheap when there are none. */
+  lookAtCatchingUp(): void {
+    let left = Math.min(this.catchingUp.size, catchingUpShardsMax);
+    for (const shardId of this.catchingUp) {
+      if (left-- === 0) break;
+      this.catchingUp.delete(shardId);
+      const machine = this.replicas.machine(shardId);
+      const group = this.replicas.group(shardId);
+      if (machine === undefined || group?.isLeader() !== true) continue;
+      if (this.reported.get(shardId) === fingerprint(this.report(machine, group))) this.catchingUp.add(shardId);
+      else this.dirty.add(shardId);
+    }
+  }
+
   /** The changes since the last call, at most `limit` shards; what is left stays pending. */
   take(limit: number): ReportDelta {
     const delta: ReportDelta = { shards: [], noLongerLed: [] };
@@ -129,6 +151,8 @@ export class ShardReports {
         const resized = size !== undefined && (known === undefined || changedMuch(known, size));
         if (this.reported.get(shardId) === print && !resized && !this.loadChanged.has(shardId)) continue;
         this.reported.set(shardId, print);
+        if (report.progress.some((p) => p.pending)) this.catchingUp.add(shardId);
+        else this.catchingUp.delete(shardId);
         if (size !== undefined) this.reportedSizes.set(shardId, size);
         this.loadChanged.delete(shardId);
         delta.shards.push({ ...report, ...this.loads.tell(shardId) });

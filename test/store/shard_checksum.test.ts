@@ -156,6 +156,7 @@ t.test('checksums that cannot be told placement are kept up to a bound, the late
       take: () => ({ shards: [], noLongerLed: [] }),
       pending: false,
       lookAtProgress: () => undefined,
+      lookAtCatchingUp: () => undefined,
     } as never,
     executor: { execute: () => Promise.resolve(null) },
     reportIntervalMs: 1_000,
