@@ -4,6 +4,14 @@ import type { TypedError } from '../src/base/wire_errors.js';
 import type { MemberList } from '../src/gen/skerry/v1/members.js';
 import { placementBackoffMaxMs, placementBackoffMinMs } from './limits.js';
 
+/** Errors of a member that is late, busy or does not lead. What stores ask for may be asked again, whatever became of it. */
+const passing: ReadonlySet<NonNullable<TypedError['detail']>['$case']> = new Set([
+  'placementUnavailable',
+  'serverIsBusy',
+  'deadlineExceeded',
+  'undetermined',
+]);
+
 /** A typed error that asking again does not cure. */
 export class PlacementRefusal extends Error {
   override readonly name = 'PlacementRefusal';
@@ -72,7 +80,7 @@ export class PlacementMembers {
 
   /**
    * Asks member after member until one answers; forever when nobody does and `attempts` is not given. Rejects with
-   * PlacementRefusal on a typed error other than "ask another" or "not now".
+   * PlacementRefusal on a typed error that time does not cure.
    */
   async ask<T extends { readonly error: TypedError | undefined }>(
     call: (address: string) => Promise<T>,
@@ -89,9 +97,7 @@ export class PlacementMembers {
           return response;
         }
         const { detail } = response.error;
-        if (detail?.$case !== 'placementUnavailable' && detail?.$case !== 'serverIsBusy') {
-          throw new PlacementRefusal(response.error);
-        }
+        if (detail === undefined || !passing.has(detail.$case)) throw new PlacementRefusal(response.error);
         problem = response.error.message;
         const leader = detail.$case === 'placementUnavailable' ? detail.value.leaderAddress : '';
         const delayMs = this.failed();

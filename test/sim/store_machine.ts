@@ -98,9 +98,12 @@ export class StoreMachine extends Machine {
     );
   }
 
-  /** A drained store was removed from the cluster. People give its machine back as a new store, with an empty disk. */
+  /**
+   * A drained store was removed from the cluster. People give its machine back as a new store, with an empty disk. Any other
+   * refusal is a fault: it would cost a disk that nobody meant to lose.
+   */
   private refused(runtime: VirtualRuntime, error: unknown): void {
-    if (!(error instanceof PlacementRefusal)) {
+    if (!(error instanceof PlacementRefusal) || error.typed.detail?.$case !== 'failedPrecondition') {
       this.fatal(runtime)(error instanceof Error ? error : new Error(String(error)));
       return;
     }
