@@ -46,24 +46,30 @@ export class ShardLoads {
     this.runtime = runtime;
   }
 
-  /** Looks at one shard's counters. True: its load is by now so different from what was told that it is worth telling. */
-  look({ shardId, readsTaken, writesTaken }: Counted): boolean {
+  /** Looks at one shard's counters. */
+  look({ shardId, readsTaken, writesTaken }: Counted): void {
     const nowMs = this.runtime.nowMs();
     const seen = this.seen.get(shardId);
     if (seen === undefined) {
       // What came before this look came in a time that is not known.
       const fresh = { reads: readsTaken, writes: writesTaken, atMs: nowMs, readsPerS: 0, writesPerS: 0, toldPerS: 0 };
       if (readsTaken + writesTaken > 0) this.seen.set(shardId, fresh);
-      return false;
+      return;
     }
     const elapsedMs = nowMs - seen.atMs;
-    if (elapsedMs < loadLookMs) return false;
+    if (elapsedMs < loadLookMs) return;
     const weight = 1 - Math.exp(-elapsedMs / loadMemoryMs);
     seen.readsPerS += weight * (((readsTaken - seen.reads) * 1000) / elapsedMs - seen.readsPerS);
     seen.writesPerS += weight * (((writesTaken - seen.writes) * 1000) / elapsedMs - seen.writesPerS);
     seen.reads = readsTaken;
     seen.writes = writesTaken;
     seen.atMs = nowMs;
+  }
+
+  /** True when the load is by now so different from what was told that it is worth telling. */
+  isNews(shardId: number): boolean {
+    const seen = this.seen.get(shardId);
+    if (seen === undefined) return false;
     const perS = seen.readsPerS + seen.writesPerS;
     return Math.abs(perS - seen.toldPerS) > Math.max(loadChangeMin, loadChangeRatio * Math.max(perS, seen.toldPerS));
   }

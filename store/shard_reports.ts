@@ -42,8 +42,6 @@ export class ShardReports {
   private readonly sizes = new Map<number, ShardSize>();
   private readonly reportedSizes = new Map<number, ShardSize>();
   private readonly loads: ShardLoads;
-  /** Shards whose load is worth a report. */
-  private readonly loadChanged = new Set<number>();
   /** Since when replicas of a led shard have been silent, by shard and replica. Shards without a silent one have no entry. */
   private readonly silent = new Map<number, Map<number, number>>();
   private cursor: IterableIterator<ShardStateMachine> | null = null;
@@ -109,9 +107,10 @@ export class ShardReports {
       const { shardId } = next.value;
       const group = this.replicas.group(shardId);
       if (group?.isLeader() !== true) continue;
-      if (this.loads.look(next.value)) this.loadChanged.add(shardId);
-      const isNews = this.reported.get(shardId) !== fingerprint(this.report(next.value, group));
-      if (isNews || this.loadChanged.has(shardId)) this.dirty.add(shardId);
+      this.loads.look(next.value);
+      const isNews =
+        this.loads.isNews(shardId) || this.reported.get(shardId) !== fingerprint(this.report(next.value, group));
+      if (isNews) this.dirty.add(shardId);
     }
   }
 
@@ -149,19 +148,17 @@ export class ShardReports {
         const size = this.sizes.get(shardId);
         const known = this.reportedSizes.get(shardId);
         const resized = size !== undefined && (known === undefined || changedMuch(known, size));
-        if (this.reported.get(shardId) === print && !resized && !this.loadChanged.has(shardId)) continue;
+        if (this.reported.get(shardId) === print && !resized && !this.loads.isNews(shardId)) continue;
         this.reported.set(shardId, print);
         if (report.progress.some((p) => p.pending)) this.catchingUp.add(shardId);
         else this.catchingUp.delete(shardId);
         if (size !== undefined) this.reportedSizes.set(shardId, size);
-        this.loadChanged.delete(shardId);
         delta.shards.push({ ...report, ...this.loads.tell(shardId) });
       } else {
         if (machine === undefined) this.sizes.delete(shardId);
         this.reportedSizes.delete(shardId);
         this.silent.delete(shardId);
         this.loads.forget(shardId);
-        this.loadChanged.delete(shardId);
         if (this.reported.delete(shardId)) delta.noLongerLed.push(shardId);
       }
     }

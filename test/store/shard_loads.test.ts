@@ -15,7 +15,8 @@ function world(): {
       nowMs += 1_000;
       shard.readsTaken += readsPerS;
       shard.writesTaken += writesPerS;
-      if (!loads.look(shard)) continue;
+      loads.look(shard);
+      if (!loads.isNews(7)) continue;
       worthTelling++;
       loads.tell(7);
     }
