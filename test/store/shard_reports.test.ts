@@ -38,8 +38,9 @@ class LedShards {
       match,
       state: match === 0 ? 'snapshot' : 'replicate',
       recentActive: true,
+      learner: replicaId === 3,
     });
-    return [of(1, 9), of(2, 9), of(3, this.learnerMatch.get(shardId) ?? 0)] as Progress[];
+    return [of(1, 9), of(2, 9), of(3, this.learnerMatch.get(shardId) ?? 0)];
   }
 }
 
