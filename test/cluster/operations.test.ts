@@ -1,5 +1,5 @@
 import t from 'tap';
-import { SkerryClient, type AdminClient } from '../../src/client/index.js';
+import { AdminClient, SkerryClient } from '../../src/client/index.js';
 import { parsePolicy } from '../../src/config/placement_policy.js';
 import type { ShardStatus } from '../../src/gen/skerry/v1/admin.js';
 import { opTimeoutMaxMs } from '../../store/limits.js';
@@ -56,73 +56,73 @@ t.test('stores, shards and placement members come and go under load without a cl
   await load.ackedMore(200);
   const idOf = (at: number): number => cluster.stores[at]?.ready.storeId ?? 0;
 
-  await cluster.withAdmin(async (admin) => {
-    const phases = new OperationsPhases(admin, keyspace, load, (line) => t.comment(line));
-    await phases.begin();
-    const fourth = await cluster.addStore();
-    await eventually(
-      'the new store holds its share',
-      async () => {
-        const held = (await shardsOf(admin, keyspace)).filter((s) => storesOf(s).includes(fourth.ready.storeId ?? 0));
-        return held.length >= shardCount * 0.6 ? true : null;
-      },
-      patienceMs,
-    );
-    await phases.end('a fourth store');
-    t.pass('a fourth store takes its share');
+  const admin = await AdminClient.connect({ placement: cluster.placementAddresses, timeoutMs: patienceMs });
+  t.teardown(() => admin.close());
+  const phases = new OperationsPhases(admin, keyspace, load, (line) => t.comment(line));
+  await phases.begin();
+  const fourth = await cluster.addStore();
+  await eventually(
+    'the new store holds its share',
+    async () => {
+      const held = (await shardsOf(admin, keyspace)).filter((s) => storesOf(s).includes(fourth.ready.storeId ?? 0));
+      return held.length >= shardCount * 0.6 ? true : null;
+    },
+    patienceMs,
+  );
+  await phases.end('a fourth store');
+  t.pass('a fourth store takes its share');
 
-    await admin.drainStore(idOf(0));
-    await untilSettled(admin, 'the drained store is empty', 3, [idOf(0)]);
-    await phases.end('a drain');
-    await cluster.stores[0]?.stop();
-    t.pass('a store is drained and stopped');
-    await load.ackedMore(200);
+  await admin.drainStore(idOf(0));
+  await untilSettled(admin, 'the drained store is empty', 3, [idOf(0)]);
+  await phases.end('a drain');
+  await cluster.stores[0]?.stop();
+  t.pass('a store is drained and stopped');
+  await load.ackedMore(200);
 
-    await cluster.stores[1]?.kill('SIGKILL');
-    await load.ackedMore(200);
-    await cluster.stores[1]?.start();
-    await load.ackedMore(200);
-    await phases.end('a stop, a kill and a return');
-    t.pass('a store is killed and comes back');
+  await cluster.stores[1]?.kill('SIGKILL');
+  await load.ackedMore(200);
+  await cluster.stores[1]?.start();
+  await load.ackedMore(200);
+  await phases.end('a stop, a kill and a return');
+  t.pass('a store is killed and comes back');
 
-    const before = await shardsOf(admin, keyspace);
-    const split = before.slice(0, 4).map(shardId);
-    for (const id of split) await insist(`shard ${id} is split`, () => splitInTwo(admin, id));
-    await untilCount(admin, before.length + split.length);
+  const before = await shardsOf(admin, keyspace);
+  const split = before.slice(0, 4).map(shardId);
+  for (const id of split) await insist(`shard ${id} is split`, () => splitInTwo(admin, id));
+  await untilCount(admin, before.length + split.length);
+  await load.ackedMore(100);
+  await phases.end('splits');
+  t.pass('shards are split');
+  for (const id of split) await insist(`shard ${id} is merged`, () => mergeWithRightNeighbour(admin, id));
+  await untilCount(admin, before.length);
+  await load.ackedMore(100);
+  await phases.end('merges');
+  t.pass('and merged again');
+
+  await cluster.stores[0]?.start();
+  await admin.drainStore(idOf(0), true);
+  await cluster.addStore();
+  await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 5'), false);
+  await untilSettled(admin, 'every shard has five replicas', 5, []);
+  await phases.end('from three replicas to five');
+  await load.ackedMore(200);
+  await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 3'), false);
+  await untilSettled(admin, 'every shard has three replicas again', 3, []);
+  await phases.end('from five to three');
+  await load.ackedMore(200);
+  t.pass('with five stores, shards have five replicas, and three again');
+
+  for (const member of cluster.placements) {
+    const killedMs = performance.now();
+    await member.kill('SIGKILL');
+    await untilPlacementLeads(admin);
+    t.comment(`${member.name} was killed: placement answers ${Math.round(performance.now() - killedMs)} ms later`);
     await load.ackedMore(100);
-    await phases.end('splits');
-    t.pass('shards are split');
-    for (const id of split) await insist(`shard ${id} is merged`, () => mergeWithRightNeighbour(admin, id));
-    await untilCount(admin, before.length);
-    await load.ackedMore(100);
-    await phases.end('merges');
-    t.pass('and merged again');
-
-    await cluster.stores[0]?.start();
-    await admin.drainStore(idOf(0), true);
-    await cluster.addStore();
-    await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 5'), false);
-    await untilSettled(admin, 'every shard has five replicas', 5, []);
-    await phases.end('from three replicas to five');
-    await load.ackedMore(200);
-    await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 3'), false);
-    await untilSettled(admin, 'every shard has three replicas again', 3, []);
-    await phases.end('from five to three');
-    await load.ackedMore(200);
-    t.pass('with five stores, shards have five replicas, and three again');
-
-    for (const member of cluster.placements) {
-      const killedMs = performance.now();
-      await member.kill('SIGKILL');
-      await untilPlacementLeads(admin);
-      t.comment(`${member.name} was killed: placement answers ${Math.round(performance.now() - killedMs)} ms later`);
-      await load.ackedMore(100);
-      await member.start();
-      await untilPlacementLeads(admin);
-    }
-    await phases.end('restarts of placement');
-    t.pass('every placement member was killed and came back');
-  });
+    await member.start();
+    await untilPlacementLeads(admin);
+  }
+  await phases.end('restarts of placement');
+  t.pass('every placement member was killed and came back');
 
   await load.ackedMore(100);
   const report = await load.stop();
