@@ -19,6 +19,7 @@ import { Trend } from './support/trend.js';
 const specs = {
   minutes: { kind: 'number', about: 'how long', default: 15, min: 0.1, max: 10_000 },
   share: { kind: 'number', about: 'of the measured load', default: 0.7, min: 0.01, max: 1 },
+  rate: { kind: 'number', about: 'operations/s instead of a share; 0: none named', default: 0, min: 0, max: 1_000_000 },
   window: { kind: 'number', about: 'seconds of a window', default: 60, min: 1, max: 3_600 },
   sample: { kind: 'number', about: 'seconds between two looks at memory and disk', default: 2, min: 0.1, max: 600 },
   clients: { kind: 'integer', about: 'outstanding while the load is measured', default: 256, min: 1, max: 65_536 },
@@ -46,7 +47,7 @@ export async function run(args: string[]): Promise<void> {
       };
       await keepOutstanding(options.clients, 3, operate);
       const peak = await keepOutstanding(options.clients, 10, operate);
-      const rate = (peak.done / peak.seconds) * options.share;
+      const rate = options.rate > 0 ? options.rate : (peak.done / peak.seconds) * options.share;
       console.log(`${Math.round(peak.done / peak.seconds)} operations/s sustained; going on with ${Math.round(rate)}`);
       const windows = Math.max(3, Math.round((options.minutes * 60) / options.window));
       const growth = new Growth(cluster);

@@ -14,6 +14,7 @@ export type Reply = (kind: ResultKind, body: Buffer) => void;
 export interface KvCounters {
   writes: number;
   reads: number;
+  followerReads: number;
   staleReads: number;
   scans: number;
   forwards: number;
@@ -22,7 +23,7 @@ export interface KvCounters {
 }
 
 export function newKvCounters(): KvCounters {
-  return { writes: 0, reads: 0, staleReads: 0, scans: 0, forwards: 0, busy: 0, expired: 0 };
+  return { writes: 0, reads: 0, followerReads: 0, staleReads: 0, scans: 0, forwards: 0, busy: 0, expired: 0 };
 }
 
 /** What calls share. */

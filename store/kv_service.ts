@@ -346,6 +346,7 @@ export class KvService {
       this.counters.staleReads++;
       this.reads.run(read);
     } else {
+      if (call.op.consistency === Consistency.FOLLOWER) this.counters.followerReads++;
       this.reads.add(group, read);
     }
   }

@@ -4,9 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { AddressInUseError, BindError } from '../src/transport/grpc_server.js';
+import type { BucketCounts } from '../src/base/bucket_counts.js';
 import type { CacheStats } from '../src/engine/engine.js';
 import type { RaftLog } from '../src/raftlog/raft_log.js';
 import type { Transport } from '../src/transport/transport.js';
+import { ReadHistogram } from './read_histogram.js';
 import type { Store } from './store.js';
 
 /**
@@ -25,6 +27,7 @@ type AddMetric = (name: string, help: string, read: () => number) => void;
 interface Meter {
   readonly counter: AddMetric;
   readonly gauge: AddMetric;
+  readonly histogram: (name: string, help: string, read: () => BucketCounts) => void;
 }
 
 export function storeMetrics({ store, raftLog, transport }: MetricsParts): Registry {
@@ -63,6 +66,9 @@ function meterOf(registry: Registry): Meter {
         },
       });
     },
+    histogram: (name, help, read) => {
+      new ReadHistogram(registry, `skerry_${name}`, help, read);
+    },
   };
 }
 
@@ -83,6 +89,11 @@ function hostMetrics({ counter, gauge }: Meter, store: Store): void {
   counter('turns_total', 'Turns of the host.', () => host().turns);
   counter('proposals_total', 'Commands proposed here.', () => host().proposals);
   counter('entries_proposed_total', 'Raft entries that the proposals became.', () => host().entriesProposed);
+  counter(
+    'entries_committed_total',
+    'Raft entries that came to be applied here, committed.',
+    () => host().entriesCommitted,
+  );
   counter('entries_applied_total', 'Raft entries applied.', () => host().entriesApplied);
   counter('apply_batches_total', 'Engine batches of applied entries.', () => host().applyBatches);
   counter('read_rounds_total', 'ReadIndex rounds.', () => host().readRounds);
@@ -114,7 +125,7 @@ function hostMetrics({ counter, gauge }: Meter, store: Store): void {
   counter('log_compactions_total', 'Raft log compactions.', () => host().compactions);
 }
 
-function logMetrics({ counter, gauge }: Meter, raftLog: RaftLog): void {
+function logMetrics({ counter, gauge, histogram }: Meter, raftLog: RaftLog): void {
   const log = (): ReturnType<RaftLog['stats']> => raftLog.stats();
   counter('raftlog_syncs_total', 'Syncs of the Raft log.', () => log().syncs);
   counter('raftlog_batches_total', 'Batches written to the Raft log.', () => log().batches);
@@ -127,8 +138,12 @@ function logMetrics({ counter, gauge }: Meter, raftLog: RaftLog): void {
   gauge('raftlog_under_pressure', '1 while the Raft log is so full that shards must compact.', () =>
     log().underPressure ? 1 : 0,
   );
-  gauge('raftlog_sync_p50_seconds', 'Median of recent syncs of the Raft log.', () => log().syncMsP50 / 1_000);
-  gauge('raftlog_sync_p99_seconds', '99th percentile of recent syncs of the Raft log.', () => log().syncMsP99 / 1_000);
+  histogram(
+    'raftlog_sync_seconds',
+    'How long writing and syncing a batch of the Raft log took.',
+    () => log().syncSeconds,
+  );
+  histogram('raftlog_batch_bytes', 'Bytes of the batches written to the Raft log.', () => log().batchBytes);
 }
 
 const noCache: CacheStats = { hits: 0, misses: 0, entries: 0, bytes: 0 };
@@ -137,6 +152,7 @@ function serviceMetrics({ counter, gauge }: Meter, store: Store): void {
   const kv = store.kv.counters;
   counter('writes_total', 'Writes taken in.', () => kv.writes);
   counter('reads_total', 'Reads by key taken in.', () => kv.reads);
+  counter('follower_reads_total', 'Reads taken in that any voter may serve.', () => kv.followerReads);
   counter('stale_reads_total', 'Reads served without a read point.', () => kv.staleReads);
   counter('scans_total', 'Scans taken in.', () => kv.scans);
   counter('forwards_total', 'Operations passed on to the leader.', () => kv.forwards);

@@ -1,3 +1,4 @@
+import { BucketCounts } from '../../src/base/bucket_counts.js';
 import type { Runtime } from '../../src/base/runtime.js';
 import { must } from '../../src/base/assert.js';
 import type { Entry, HardState } from '../../src/raft/message.js';
@@ -81,6 +82,8 @@ export class MemorySharedLog implements RaftLog {
       batches: this.batches,
       entries: this.entries,
       bytesWritten: 0,
+      syncSeconds: new BucketCounts([1]),
+      batchBytes: new BucketCounts([1]),
       syncMsP50: 0,
       syncMsP99: 0,
       lastSyncAtMs: this.runtime.nowMs(),

@@ -47,6 +47,7 @@ export class ApplyLoop {
   /** Takes a MsgStorageApply of a group. The turn runs it. */
   add(peer: Peer, message: Message): void {
     peer.applyJobs++;
+    this.host.counters.entriesCommitted += message.entries.length;
     const job: ApplyJob = { peer, entries: message.entries, responses: message.responses, commands: [] };
     const held = this.held.get(peer);
     if (held === undefined) this.queue.push(job);

@@ -5,6 +5,7 @@ export class Counters {
   turns = 0;
   proposals = 0;
   entriesProposed = 0;
+  entriesCommitted = 0;
   entriesApplied = 0;
   applyBatches = 0;
   readRounds = 0;
@@ -30,6 +31,7 @@ export class Counters {
       turns: this.turns,
       proposals: this.proposals,
       entriesProposed: this.entriesProposed,
+      entriesCommitted: this.entriesCommitted,
       entriesApplied: this.entriesApplied,
       applyBatches: this.applyBatches,
       readRounds: this.readRounds,

@@ -257,6 +257,8 @@ export interface MultiRaftStats {
   readonly turns: number;
   readonly proposals: number;
   readonly entriesProposed: number;
+  /** Committed entries that came to be applied here. */
+  readonly entriesCommitted: number;
   readonly entriesApplied: number;
   readonly applyBatches: number;
   readonly readRounds: number;

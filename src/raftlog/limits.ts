@@ -55,6 +55,21 @@ export const inspectEntriesMax = 4096;
 export const lossesToldMax = 256;
 /** Sync durations kept for the percentiles. */
 export const syncSamplesMax = 512;
+/** Bounds between which all syncs are counted by their duration: from a fast disk's to a stall's. */
+export const syncSecondsBounds: readonly number[] = [
+  0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+/** The same of batches, by their bytes on disk. */
+export const batchBytesBounds: readonly number[] = [
+  KiB,
+  4 * KiB,
+  16 * KiB,
+  64 * KiB,
+  256 * KiB,
+  MiB,
+  4 * MiB,
+  16 * MiB,
+];
 
 assert(commandBytesMax * 2 <= segmentBytesDefault, 'the largest command fits a segment twice');
 assert(spareSegmentsMax + 4 <= reserveSegments, 'the reserve holds the spares, the segment made ahead, and three more');
@@ -67,4 +82,5 @@ assert(
   'compaction is pressed before entries are refused',
 );
 assert(arenaBytesMax * 4 <= cacheBytesMaxDefault, 'the cache can forget in small steps');
+assert(batchBytesMax < (batchBytesBounds.at(-1) ?? 0), 'batches lie between bounds');
 assert(commandBytesMax <= loadedBytesMax, 'the largest entry can be loaded');

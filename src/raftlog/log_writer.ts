@@ -1,4 +1,5 @@
 import { assert, must } from '../base/assert.js';
+import { BucketCounts } from '../base/bucket_counts.js';
 import type { Runtime } from '../base/runtime.js';
 import { crc32 } from './checksum.js';
 import {
@@ -12,7 +13,7 @@ import {
   frameHeaderBytes,
   frameOverheadBytes,
 } from './format.js';
-import { batchBytesMax } from './limits.js';
+import { batchBytesBounds, batchBytesMax, syncSecondsBounds } from './limits.js';
 import type { LogBuffer } from './log_buffer.js';
 import { RaftLogError } from './log_error.js';
 import { putVarint, tableItemBytesMax, varintBytes } from './record_codec.js';
@@ -47,6 +48,8 @@ interface OpenBatch extends Batch {
  */
 export class LogWriter {
   readonly syncTimes = new SyncTimes();
+  readonly syncSeconds = new BucketCounts(syncSecondsBounds);
+  readonly batchBytes = new BucketCounts(batchBytesBounds);
   syncs = 0;
   batches = 0;
   bytesWritten = 0;
@@ -274,6 +277,8 @@ export class LogWriter {
     await batch.segment.openFile().writeThrough(batch.chunks, batch.offset);
     const endMs = this.runtime.nowMs();
     this.syncTimes.add(endMs - startMs);
+    this.syncSeconds.add((endMs - startMs) / 1_000);
+    this.batchBytes.add(batch.totalBytes);
     this.lastSyncAtMs = endMs;
     this.syncs++;
     this.batches++;

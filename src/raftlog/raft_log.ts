@@ -1,3 +1,4 @@
+import type { BucketCounts } from '../base/bucket_counts.js';
 import type { Entry, HardState } from '../raft/message.js';
 import type { EntriesUnavailable } from '../raft/storage.js';
 
@@ -87,6 +88,9 @@ export interface RaftLogStats {
   readonly batches: number;
   readonly entries: number;
   readonly bytesWritten: number;
+  /** Duration of all syncs since open, and bytes of the batches that they wrote. */
+  readonly syncSeconds: BucketCounts;
+  readonly batchBytes: BucketCounts;
   /** Duration of recent syncs, milliseconds. */
   readonly syncMsP50: number;
   readonly syncMsP99: number;

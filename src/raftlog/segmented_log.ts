@@ -293,6 +293,8 @@ export class SegmentedLog implements RaftLog {
       batches: writer.batches,
       entries: this.entriesWritten,
       bytesWritten: writer.bytesWritten,
+      syncSeconds: writer.syncSeconds,
+      batchBytes: writer.batchBytes,
       syncMsP50: writer.syncTimes.percentile(0.5),
       syncMsP99: writer.syncTimes.percentile(0.99),
       lastSyncAtMs: writer.lastSyncAtMs,

@@ -10,11 +10,18 @@ t.setTimeout(300_000);
 
 /** What an operator needs to see of a store, by the names that stay. */
 const storeMetrics = [
-  ...['proposals_total', 'entries_proposed_total', 'entries_applied_total', 'apply_batches_total', 'turns_total'],
-  ...['writes_total', 'reads_total', 'stale_reads_total', 'scans_total', 'forwards_total'],
+  ...[
+    'proposals_total',
+    'entries_proposed_total',
+    'entries_committed_total',
+    'entries_applied_total',
+    'apply_batches_total',
+    'turns_total',
+  ],
+  ...['writes_total', 'reads_total', 'follower_reads_total', 'stale_reads_total', 'scans_total', 'forwards_total'],
   ...['read_points_total', 'read_points_by_lease_total', 'read_points_by_round_total', 'read_rounds_total'],
   ...['raftlog_syncs_total', 'raftlog_batches_total', 'raftlog_entries_total', 'raftlog_written_bytes_total'],
-  ...['raftlog_sync_p50_seconds', 'raftlog_sync_p99_seconds', 'raftlog_disk_bytes', 'raftlog_live_bytes'],
+  ...['raftlog_sync_seconds', 'raftlog_batch_bytes', 'raftlog_disk_bytes', 'raftlog_live_bytes'],
   ...['transport_frames_sent_total', 'transport_frames_received_total', 'transport_messages_sent_total'],
   ...['transport_sent_bytes_total', 'transport_received_bytes_total', 'transport_messages_dropped_total'],
   ...['beats_sent_total', 'shards_awake', 'shards_hibernating', 'hibernations_total', 'wakes_total'],
@@ -52,13 +59,15 @@ function sampleOf(page: string, name: string): number {
 
 /** Names of metrics in a PromQL expression. */
 function namesIn(expression: string): string[] {
-  return expression.match(/\b(?:skerry|process|nodejs)_[a-z0-9_]+/g) ?? [];
+  return (expression.match(/\b(?:skerry|process|nodejs)_[a-z0-9_]+/g) ?? []).map((name) =>
+    name.replace(/_bucket$/, ''),
+  );
 }
 
 t.test('stores and placement members tell Prometheus what operators need, by its conventions', async (t) => {
   const cluster = await clusterFor(t, { stores: 3 });
   await cluster.createKeyspace('default', { shards: 6 });
-  const client = await SkerryClient.connect({ placement: cluster.placement });
+  const client = await SkerryClient.connect({ placement: cluster.placement, timeoutMs: 60_000 });
   for (let i = 0; i < 32; i++) await client.set(`key-${i}`, 'value');
   for (let i = 0; i < 32; i++) await client.get(`key-${i}`);
   client.close();
@@ -81,6 +90,14 @@ t.test('stores and placement members tell Prometheus what operators need, by its
   t.ok(sum('skerry_reads_total') >= 32, 'and the reads');
   t.ok(sum('skerry_raftlog_syncs_total') > 0 && sum('skerry_entries_applied_total') > 0);
   t.equal(sum('skerry_leaders'), 6);
+  t.ok(sum('skerry_entries_committed_total') >= sum('skerry_entries_applied_total'), 'what was applied had come');
+  for (const page of stores) {
+    const syncs = sampleOf(page, 'skerry_raftlog_syncs_total');
+    t.equal(sampleOf(page, 'skerry_raftlog_sync_seconds_count'), syncs, 'every sync is in the histogram');
+    t.equal(sampleOf(page, 'skerry_raftlog_sync_seconds_bucket{le="+Inf"}'), syncs);
+    t.ok(sampleOf(page, 'skerry_raftlog_sync_seconds_sum') > 0);
+    t.equal(sampleOf(page, 'skerry_raftlog_batch_bytes_sum'), sampleOf(page, 'skerry_raftlog_written_bytes_total'));
+  }
   for (const page of stores) t.notMatch(page, /shard(_id)?="/, 'nothing is told per shard');
 
   const dashboard = JSON.parse(readFileSync(`${packageRoot}/deploy/grafana/skerry.json`, 'utf8')) as {
