@@ -7,7 +7,8 @@ import {
   shardNotFound,
   undetermined,
 } from '../src/base/wire_errors.js';
-import { AdminCommand, ConfChangeContext } from '../src/gen/skerry/v1/kv.js';
+import type { AdminCommand } from '../src/gen/skerry/v1/kv.js';
+import { ConfChangeContext } from '../src/gen/skerry/v1/kv.js';
 import type { Replica, Shard } from '../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../src/gen/skerry/v1/meta.js';
 import type {
@@ -16,6 +17,7 @@ import type {
   DestroyReplica,
   MergeShard,
   ReplicaChange,
+  ReplicaSurvey,
   SplitShard,
   StoreCommand,
   TransferLeader,
@@ -29,6 +31,8 @@ import { pendingEntries } from './limits.js';
 import type { MergeRefusal } from './merge.js';
 import { mergeRefusal } from './merge.js';
 import { isSplitKey, middleKey } from './middle_key.js';
+import { proposeAdmin } from './propose_admin.js';
+import type { ReplicaRecovery } from './replica_recovery.js';
 import type { Replicas } from './replicas.js';
 import type { ShardStateMachine } from './shard_state_machine.js';
 import { splitShard } from './split.js';
@@ -40,9 +44,18 @@ import type { WriteOutcome } from './write_outcome.js';
  */
 export class CommandExecutor {
   private readonly replicas: Replicas;
+  private readonly recovery: Pick<ReplicaRecovery, 'survey' | 'force'>;
+  private readonly surveyed: (survey: ReplicaSurvey) => void;
 
-  constructor(replicas: Replicas) {
+  /** surveyed: takes the parts of an answer to SurveyReplicas. */
+  constructor(
+    replicas: Replicas,
+    recovery: Pick<ReplicaRecovery, 'survey' | 'force'>,
+    surveyed: (survey: ReplicaSurvey) => void,
+  ) {
     this.replicas = replicas;
+    this.recovery = recovery;
+    this.surveyed = surveyed;
   }
 
   /** null: done. Rejects only when the store itself has failed. */
@@ -62,6 +75,13 @@ export class CommandExecutor {
         return this.verifyShard(command.value);
       case 'mergeShard':
         return this.mergeShard(command.value);
+      case 'surveyReplicas':
+        for (const part of this.recovery.survey(command.value.surveyId, command.value.deadStoreIds)) {
+          this.surveyed(part);
+        }
+        return null;
+      case 'forceReplica':
+        return this.recovery.force(command.value);
       case undefined:
         return invalidArgument('command', 'UNKNOWN_COMMAND', 'a command that this version does not know');
     }
@@ -105,7 +125,7 @@ export class CommandExecutor {
   private async splitShard({ shardId, epoch, splitKey, into }: SplitShard): Promise<TypedError | null> {
     const led = this.led(shardId);
     if ('error' in led) return led.error;
-    const { machine, group } = led;
+    const { machine } = led;
     if (!sameEpoch(machine.shard.epoch, epoch)) return epochNotMatch([machine.shard]);
     const { shard } = machine;
     const key = splitKey.length > 0 ? Buffer.from(splitKey) : await middleKey(this.replicas.engine, shard);
@@ -115,9 +135,7 @@ export class CommandExecutor {
     const command = { epoch, splitKey: key, newShard: { ...shard, shardId: into?.shardId ?? 0, replicas } };
     const dryRun = splitShard(shard, command);
     if (dryRun.kind === 'refused') return failedPrecondition(`SPLIT_${dryRun.reason.toUpperCase()}`);
-    const bytes = Buffer.from(AdminCommand.encode({ command: { $case: 'split', value: command } }).finish());
-    const outcome = await new Promise<ProposalOutcome>((resolve) => group.propose(2, bytes, resolve));
-    return proposalError(machine, group, outcome);
+    return proposed(led, { $case: 'split', value: command });
   }
 
   private async destroyReplica({ shardId, replicaId, epoch }: DestroyReplica): Promise<TypedError | null> {
@@ -131,11 +149,7 @@ export class CommandExecutor {
   private async verifyShard({ shardId, checkId, bytesPerSecond }: VerifyShard): Promise<TypedError | null> {
     const led = this.led(shardId);
     if ('error' in led) return led.error;
-    const { machine, group } = led;
-    const command = { $case: 'checksum' as const, value: { checkId, bytesPerSecond } };
-    const bytes = Buffer.from(AdminCommand.encode({ command }).finish());
-    const outcome = await new Promise<ProposalOutcome>((resolve) => group.propose(2, bytes, resolve));
-    return proposalError(machine, group, outcome);
+    return proposed(led, { $case: 'checksum', value: { checkId, bytesPerSecond } });
   }
 
   /** Begins a merge; merge_driver.ts ends it. */
@@ -152,19 +166,30 @@ export class CommandExecutor {
     if (progress.some(({ match, recentActive }) => !recentActive || lastIndex - match > pendingEntries)) {
       return failedPrecondition('MERGE_REPLICA_BEHIND', `a replica of shard ${shardId} is not up to date`);
     }
-    const command = { $case: 'prepareMerge' as const, value: { epoch, target: target.shard } };
-    const bytes = Buffer.from(AdminCommand.encode({ command }).finish());
-    const outcome = await new Promise<ProposalOutcome>((resolve) => group.propose(2, bytes, resolve));
-    return proposalError(machine, group, outcome);
+    return proposed(led, { $case: 'prepareMerge', value: { epoch, target: target.shard } });
   }
 
-  private led(shardId: number): { machine: ShardStateMachine; group: Group } | { error: TypedError } {
+  private led(shardId: number): Led | { error: TypedError } {
     const machine = this.replicas.machine(shardId);
     const group = this.replicas.group(shardId);
     if (machine?.phase !== 'normal' || group === undefined) return { error: shardNotFound(shardId) };
     if (!group.isLeader()) return { error: leaderError(machine, group, group.leaderId()) };
     return { machine, group };
   }
+}
+
+/** A shard that leads here. */
+interface Led {
+  readonly machine: ShardStateMachine;
+  readonly group: Group;
+}
+
+async function proposed(
+  { machine, group }: Led,
+  command: NonNullable<AdminCommand['command']>,
+): Promise<TypedError | null> {
+  const outcome = await new Promise<ProposalOutcome>((resolve) => proposeAdmin(group, command, resolve));
+  return proposalError(machine, group, outcome);
 }
 
 const mergeReasons: Readonly<Record<MergeRefusal, string>> = {

@@ -114,6 +114,13 @@ export const diskWatchMs = 1_000;
 export const leaveTimeoutMs = 2_000;
 /** How often it looks whether they have, milliseconds. */
 export const leavePollMs = 20;
+/** Replicas of one part of a survey: keeps a frame near 100 KiB. */
+export const surveyPartMax = 512;
+/** How long a replica that shall go on alone may take to apply the end of its log, and how often that is looked at. */
+export const forceApplyMs = 10_000;
+export const forcePollMs = 20;
+/** Bytes of the log's end that are looked through at a time. */
+export const suffixBytesMax = 1024 * 1024;
 /** How often the sizes of led shards are refreshed, milliseconds, and ... */
 export const sizeRefreshMs = 1_000;
 /** ... of how many shards at a time. */

@@ -1,12 +1,13 @@
 import type { Logger } from '../src/base/logger.js';
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
-import { AdminCommand } from '../src/gen/skerry/v1/kv.js';
+import type { AdminCommand } from '../src/gen/skerry/v1/kv.js';
 import type { MergingInto } from '../src/gen/skerry/v1/meta.js';
 import { heirOf } from '../src/multiraft/heir.js';
 import type { Group, MultiRaft, ProposalOutcome } from '../src/multiraft/host.js';
 import { replicaOn, sameEpoch } from './descriptor.js';
 import { mergeBlindMs, mergeLookMs, mergePatienceMs } from './limits.js';
 import { fateOf } from './merge.js';
+import { proposeAdmin } from './propose_admin.js';
 import type { Replicas } from './replicas.js';
 import type { ShardStateMachine } from './shard_state_machine.js';
 
@@ -133,7 +134,7 @@ export class MergeDriver {
   private propose(source: Watched, group: Group, command: NonNullable<AdminCommand['command']>): void {
     source.proposing = true;
     const { shardId } = source.machine;
-    group.propose(2, Buffer.from(AdminCommand.encode({ command }).finish()), (outcome: ProposalOutcome) => {
+    proposeAdmin(group, command, (outcome: ProposalOutcome) => {
       // Whatever came of it shows in the descriptors; the next look begins with them.
       source.proposing = false;
       const { status } = outcome;

@@ -5,6 +5,7 @@ import type { Store } from '../src/gen/skerry/v1/meta.js';
 import type {
   CommandResult,
   ReplicaChecksum,
+  ReplicaSurvey,
   StoreCommand,
   StoreReport,
   StoreSessionRequest,
@@ -50,6 +51,7 @@ export class PlacementSession {
   private line: SessionLine | null = null;
   private results: CommandResult[] = [];
   private checksums: ReplicaChecksum[] = [];
+  private surveys: ReplicaSurvey[] = [];
   private timers: TimerHandle[] = [];
   private flushTimer: TimerHandle | null = null;
   private retryTimer: TimerHandle | null = null;
@@ -95,6 +97,13 @@ export class PlacementSession {
     this.scheduleFlush();
   }
 
+  /** A part of an answer that a person waits for: lost with the line, since they ask again. */
+  replicasSurveyed(survey: ReplicaSurvey): void {
+    if (this.line === null) return;
+    this.surveys.push(survey);
+    this.scheduleFlush();
+  }
+
   stop(): void {
     this.stopped = true;
     for (const timer of this.timers) timer.cancel();
@@ -125,6 +134,7 @@ export class PlacementSession {
     });
     this.line = line;
     reports.reset();
+    this.surveys = [];
     this.send({ store: this.options.storeReport(), held: reports.held() });
     this.flush();
   }
@@ -177,7 +187,7 @@ export class PlacementSession {
 
   private scheduleFlush(): void {
     if (this.flushTimer !== null || this.line === null) return;
-    const idle = this.results.length === 0 && this.checksums.length === 0;
+    const idle = this.results.length === 0 && this.checksums.length === 0 && this.surveys.length === 0;
     if (idle && !this.options.reports.pending) return;
     this.flushTimer = this.options.runtime.after(reportDelayMs, () => {
       this.flushTimer = null;
@@ -193,6 +203,7 @@ export class PlacementSession {
     const { shards, noLongerLed } = this.options.reports.take(sessionFrameShardsMax);
     const count = shards.length + noLongerLed.length + results.length + checksums.length;
     if (count > 0) this.send({ shards, noLongerLed, results, checksums });
+    for (const survey of this.surveys.splice(0)) this.send({ surveys: [survey] });
     if (this.options.reports.pending) this.scheduleFlush();
   }
 

@@ -261,7 +261,7 @@ export class Replicas implements ShardHost {
   }
 
   /** Takes the place of a shard here, from an uninitialized replica too: its peer is replaced when the new one starts. */
-  private reserve(shardId: number, replicaId: number): void {
+  reserve(shardId: number, replicaId: number): void {
     const entry = this.entries.get(shardId);
     if (entry?.kind === 'running') entry.machine.markRemoved();
     this.arrivals = this.arrivals.filter((arrival) => arrival.machine.shardId !== shardId);

@@ -22,6 +22,7 @@ import { PeerAddresses } from './peer_addresses.js';
 import type { PlacementConnector } from './placement_connector.js';
 import type { PlacementMembers } from './placement_members.js';
 import { PlacementSession } from './placement_session.js';
+import { ReplicaRecovery } from './replica_recovery.js';
 import { Replicas } from './replicas.js';
 import { ShardReports } from './shard_reports.js';
 import type { ShardStateMachine } from './shard_state_machine.js';
@@ -104,10 +105,12 @@ export class Store {
     });
     this.stale = new StaleReplicas({ clusterId, replicas: this.replicas, members, connector, runtime, logger, fatal });
     this.merges = new MergeDriver({ replicas: this.replicas, multi: this.multi, runtime, logger });
+    const { replicas, multi } = this;
+    const recovery = new ReplicaRecovery({ replicas, multi, raftLog: parts.raftLog, runtime, logger });
     this.session = new PlacementSession({
       ...parts,
       reports: this.reports,
-      executor: new CommandExecutor(this.replicas),
+      executor: new CommandExecutor(replicas, recovery, (survey) => this.session.replicasSurveyed(survey)),
       storeReport: () => this.report(),
       storesChanged: (stores) => void this.addresses.update(stores).catch((error: unknown) => this.fail(error)),
       fatal,

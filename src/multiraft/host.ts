@@ -32,6 +32,8 @@ export interface MultiRaft {
    * has already written its tombstone to the engine.
    */
   removeGroup(groupId: number): Promise<void>;
+  /** Stops the peer and leaves its log as it is: the caller adds the group again, from another position. */
+  stopGroup(groupId: number): Promise<void>;
   /** Passes a request to another host, at most once; rejects with a reason when the connection is lost. */
   forward(hostId: number, payload: Buffer, timeoutMs: number): Promise<Buffer>;
   /** Asks the state machines again whose next entry had to wait (StateMachine.readiness). */

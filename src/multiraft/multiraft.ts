@@ -155,6 +155,14 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     return done;
   }
 
+  async stopGroup(groupId: number): Promise<void> {
+    const peer = this.peers.get(groupId);
+    if (peer === undefined) return;
+    this.peers.delete(groupId);
+    if (peer.isLeader()) this.parts.outbox.leaderStopped(peer);
+    await peer.stop();
+  }
+
   forward(hostId: number, payload: Buffer, timeoutMs: number): Promise<Buffer> {
     return this.forwarding.send(hostId, payload, timeoutMs);
   }

@@ -237,6 +237,7 @@ t.test('a store session of a stranger is refused', async (t) => {
       results: [],
       held: [],
       checksums: [],
+      surveys: [],
     });
   });
   t.equal(reasonOf((await foreign).error), 'storeNotFound');

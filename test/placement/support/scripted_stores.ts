@@ -146,6 +146,8 @@ export class ScriptedStore {
         this.merge(command.value);
         return;
       case 'destroyReplica':
+      case 'surveyReplicas':
+      case 'forceReplica':
       case undefined:
         return;
     }

@@ -144,6 +144,30 @@ export interface StoreSessionRequest {
   held: HeldReplica[];
   /** Checksums that VerifyShard commands asked for. */
   checksums: ReplicaChecksum[];
+  /** Answers to SurveyReplicas commands, each in as many parts as it takes. */
+  surveys: ReplicaSurvey[];
+}
+
+/** ReplicaSurvey is a part of what a store has of the shards that may have lost their majority. */
+export interface ReplicaSurvey {
+  surveyId: number;
+  replicas: SurveyedReplica[];
+  /** True in the last part. */
+  last: boolean;
+}
+
+/** SurveyedReplica says how far a replica is. */
+export interface SurveyedReplica {
+  replicaId: number;
+  /** As this replica has applied it. */
+  shard: Shard | undefined;
+  term: number;
+  lastIndex: number;
+  lastTerm: number;
+  commitIndex: number;
+  appliedIndex: number;
+  /** It lost data to damage, or waits for its first snapshot: nothing can be recovered from it. */
+  unusable: boolean;
 }
 
 /** ReplicaChecksum is what a replica computed for a ChecksumCommand. */
@@ -226,6 +250,25 @@ export interface MergeShard {
   targetShardId: number;
 }
 
+/** SurveyReplicas asks for every replica whose shard has no leader here, or a member on one of these stores. */
+export interface SurveyReplicas {
+  surveyId: number;
+  deadStoreIds: number[];
+}
+
+/**
+ * ForceReplica makes a replica the only member of its shard, which lost the majority of its voters for good. Everything in its log
+ * counts as committed. A replica at this epoch or a later one is left as it is.
+ */
+export interface ForceReplica {
+  shardId: number;
+  replicaId: number;
+  /** The shard's epoch from then on. */
+  epoch: Epoch | undefined;
+  /** Above every term that any replica of the shard can have been in. */
+  term: number;
+}
+
 /** DestroyReplica: this replica is no longer a member of its shard at the epoch given. */
 export interface DestroyReplica {
   shardId: number;
@@ -251,6 +294,8 @@ export interface StoreCommand {
     | { $case: 'destroyReplica'; value: DestroyReplica }
     | { $case: 'verifyShard'; value: VerifyShard }
     | { $case: 'mergeShard'; value: MergeShard }
+    | { $case: 'surveyReplicas'; value: SurveyReplicas }
+    | { $case: 'forceReplica'; value: ForceReplica }
     | undefined;
 }
 
@@ -1426,6 +1471,7 @@ function createBaseStoreSessionRequest(): StoreSessionRequest {
     results: [],
     held: [],
     checksums: [],
+    surveys: [],
   };
 }
 
@@ -1458,6 +1504,9 @@ export const StoreSessionRequest: MessageFns<StoreSessionRequest> = {
     }
     for (const v of message.checksums) {
       ReplicaChecksum.encode(v!, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.surveys) {
+      ReplicaSurvey.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -1549,6 +1598,14 @@ export const StoreSessionRequest: MessageFns<StoreSessionRequest> = {
             message.checksums.push(ReplicaChecksum.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.surveys.push(ReplicaSurvey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1575,6 +1632,234 @@ export const StoreSessionRequest: MessageFns<StoreSessionRequest> = {
     message.results = object.results?.map((e) => CommandResult.fromPartial(e)) || [];
     message.held = object.held?.map((e) => HeldReplica.fromPartial(e)) || [];
     message.checksums = object.checksums?.map((e) => ReplicaChecksum.fromPartial(e)) || [];
+    message.surveys = object.surveys?.map((e) => ReplicaSurvey.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReplicaSurvey(): ReplicaSurvey {
+  return { surveyId: 0, replicas: [], last: false };
+}
+
+export const ReplicaSurvey: MessageFns<ReplicaSurvey> = {
+  encode(message: ReplicaSurvey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.surveyId !== 0) {
+      writer.uint32(8).uint64(message.surveyId);
+    }
+    for (const v of message.replicas) {
+      SurveyedReplica.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(24).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaSurvey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicaSurvey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.surveyId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.replicas.push(SurveyedReplica.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReplicaSurvey>, I>>(base?: I): ReplicaSurvey {
+    return ReplicaSurvey.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplicaSurvey>, I>>(object: I): ReplicaSurvey {
+    const message = createBaseReplicaSurvey();
+    message.surveyId = object.surveyId ?? 0;
+    message.replicas = object.replicas?.map((e) => SurveyedReplica.fromPartial(e)) || [];
+    message.last = object.last ?? false;
+    return message;
+  },
+};
+
+function createBaseSurveyedReplica(): SurveyedReplica {
+  return {
+    replicaId: 0,
+    shard: undefined,
+    term: 0,
+    lastIndex: 0,
+    lastTerm: 0,
+    commitIndex: 0,
+    appliedIndex: 0,
+    unusable: false,
+  };
+}
+
+export const SurveyedReplica: MessageFns<SurveyedReplica> = {
+  encode(message: SurveyedReplica, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replicaId !== 0) {
+      writer.uint32(8).uint64(message.replicaId);
+    }
+    if (message.shard !== undefined) {
+      Shard.encode(message.shard, writer.uint32(18).fork()).join();
+    }
+    if (message.term !== 0) {
+      writer.uint32(24).uint64(message.term);
+    }
+    if (message.lastIndex !== 0) {
+      writer.uint32(32).uint64(message.lastIndex);
+    }
+    if (message.lastTerm !== 0) {
+      writer.uint32(40).uint64(message.lastTerm);
+    }
+    if (message.commitIndex !== 0) {
+      writer.uint32(48).uint64(message.commitIndex);
+    }
+    if (message.appliedIndex !== 0) {
+      writer.uint32(56).uint64(message.appliedIndex);
+    }
+    if (message.unusable !== false) {
+      writer.uint32(64).bool(message.unusable);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SurveyedReplica {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSurveyedReplica();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replicaId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = Shard.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lastIndex = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lastTerm = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.commitIndex = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.appliedIndex = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.unusable = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SurveyedReplica>, I>>(base?: I): SurveyedReplica {
+    return SurveyedReplica.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SurveyedReplica>, I>>(object: I): SurveyedReplica {
+    const message = createBaseSurveyedReplica();
+    message.replicaId = object.replicaId ?? 0;
+    message.shard = object.shard !== undefined && object.shard !== null ? Shard.fromPartial(object.shard) : undefined;
+    message.term = object.term ?? 0;
+    message.lastIndex = object.lastIndex ?? 0;
+    message.lastTerm = object.lastTerm ?? 0;
+    message.commitIndex = object.commitIndex ?? 0;
+    message.appliedIndex = object.appliedIndex ?? 0;
+    message.unusable = object.unusable ?? false;
     return message;
   },
 };
@@ -2366,6 +2651,178 @@ export const MergeShard: MessageFns<MergeShard> = {
   },
 };
 
+function createBaseSurveyReplicas(): SurveyReplicas {
+  return { surveyId: 0, deadStoreIds: [] };
+}
+
+export const SurveyReplicas: MessageFns<SurveyReplicas> = {
+  encode(message: SurveyReplicas, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.surveyId !== 0) {
+      writer.uint32(8).uint64(message.surveyId);
+    }
+    if (message.deadStoreIds.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.deadStoreIds) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SurveyReplicas {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSurveyReplicas();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.surveyId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.deadStoreIds.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.deadStoreIds.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SurveyReplicas>, I>>(base?: I): SurveyReplicas {
+    return SurveyReplicas.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SurveyReplicas>, I>>(object: I): SurveyReplicas {
+    const message = createBaseSurveyReplicas();
+    message.surveyId = object.surveyId ?? 0;
+    message.deadStoreIds = object.deadStoreIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseForceReplica(): ForceReplica {
+  return { shardId: 0, replicaId: 0, epoch: undefined, term: 0 };
+}
+
+export const ForceReplica: MessageFns<ForceReplica> = {
+  encode(message: ForceReplica, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.replicaId !== 0) {
+      writer.uint32(16).uint64(message.replicaId);
+    }
+    if (message.epoch !== undefined) {
+      Epoch.encode(message.epoch, writer.uint32(26).fork()).join();
+    }
+    if (message.term !== 0) {
+      writer.uint32(32).uint64(message.term);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForceReplica {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForceReplica();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replicaId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.epoch = Epoch.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ForceReplica>, I>>(base?: I): ForceReplica {
+    return ForceReplica.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForceReplica>, I>>(object: I): ForceReplica {
+    const message = createBaseForceReplica();
+    message.shardId = object.shardId ?? 0;
+    message.replicaId = object.replicaId ?? 0;
+    message.epoch = object.epoch !== undefined && object.epoch !== null ? Epoch.fromPartial(object.epoch) : undefined;
+    message.term = object.term ?? 0;
+    return message;
+  },
+};
+
 function createBaseDestroyReplica(): DestroyReplica {
   return { shardId: 0, replicaId: 0, epoch: undefined };
 }
@@ -2555,6 +3012,12 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case 'mergeShard':
         MergeShard.encode(message.command.value, writer.uint32(66).fork()).join();
         break;
+      case 'surveyReplicas':
+        SurveyReplicas.encode(message.command.value, writer.uint32(74).fork()).join();
+        break;
+      case 'forceReplica':
+        ForceReplica.encode(message.command.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2636,6 +3099,22 @@ export const StoreCommand: MessageFns<StoreCommand> = {
             message.command = { $case: 'mergeShard', value: MergeShard.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.command = { $case: 'surveyReplicas', value: SurveyReplicas.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.command = { $case: 'forceReplica', value: ForceReplica.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2694,6 +3173,18 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case 'mergeShard': {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: 'mergeShard', value: MergeShard.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case 'surveyReplicas': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'surveyReplicas', value: SurveyReplicas.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case 'forceReplica': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'forceReplica', value: ForceReplica.fromPartial(object.command.value) };
         }
         break;
       }
