@@ -19,8 +19,8 @@ export interface MoveLimits {
 }
 
 export const moveLimitsDefault: MoveLimits = {
-  movesPerStore: 6,
-  repairsPerStore: 12,
+  movesPerStore: 12,
+  repairsPerStore: 24,
   movesInCluster: 64,
   transfersPerStore: 16,
   transfersInCluster: 64,

@@ -50,7 +50,7 @@ export const snapshotsSendingMax = 4;
 /** Snapshots that wait to be sent. Past it the core is told that the snapshot failed and asks again later. */
 export const snapshotSendQueueMax = 64;
 /** Snapshots that the host stages at a time. Past it an offer is refused and comes again later. */
-export const snapshotsReceivingMax = 4;
+export const snapshotsReceivingMax = 8;
 /** Bytes of a staged file's header: the descriptor and the membership are small. Past it the snapshot is refused. */
 export const stagedHeaderBytesMax = 4 * 1024 * 1024;
 /** Bytes of one chunk of a staged file; a larger one is not ours. */
