@@ -15,6 +15,10 @@ const workloads: Readonly<Record<string, { about: string; load: () => Promise<Wo
     about: 'kill -9 of a store, until all shards take writes',
     load: async () => (await import('./failover.js')).run,
   },
+  rebalance: {
+    about: 'a store comes, another is drained',
+    load: async () => (await import('./rebalance.js')).run,
+  },
   restart: { about: 'start of a store with many shards', load: async () => (await import('./restart.js')).run },
   mixed: { about: 'YCSB A to F on a local cluster', load: async () => (await import('./mixed.js')).run },
   overload: {

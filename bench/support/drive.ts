@@ -64,19 +64,20 @@ const paceMs = 5;
 
 /**
  * An open loop: begins `perSecond` operations a second whether or not earlier ones have ended, as independent callers do. Latency
- * counts from the moment an operation was due, so that a stalled service is not flattered.
+ * counts from the moment an operation was due, so that a stalled service is not flattered. A signal ends it early.
  */
 export async function keepRate(
   perSecond: number,
   seconds: number,
   outstandingMax: number,
   operation: Operation,
+  signal?: AbortSignal,
 ): Promise<Driven> {
   const tally = new Tally();
   const startMs = performance.now();
   const total = Math.floor(perSecond * seconds);
   const running = new Set<Promise<void>>();
-  for (let begun = 0; begun < total;) {
+  for (let begun = 0; begun < total && signal?.aborted !== true;) {
     const due = Math.min(total, Math.floor(((performance.now() - startMs) * perSecond) / 1000) + 1);
     for (; begun < due; begun++) {
       if (running.size >= outstandingMax) {

@@ -8,3 +8,7 @@ export const settleMsMax = 300_000;
 export const writableMsMax = 120_000;
 /** Operations that an open loop keeps outstanding per client; more are not begun, and counted. */
 export const openLoopOutstandingMax = 65_536;
+/** Placement is at rest when no operator ran for this long, milliseconds: more than a transferred shard rests. */
+export const placementRestMs = 20_000;
+/** How long a change of stores may take until nothing moves any more, milliseconds. */
+export const rebalanceMsMax = 3_600_000;
