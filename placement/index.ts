@@ -16,13 +16,17 @@
  * - What the members agree on (state/): cluster id, stores, keyspaces, shard descriptors with their epochs, shard
  *   targets, the id counters, and the metadata table, which is for others (services/metadata_service.ts). It goes through the log, is the same everywhere, and survives everything. Commands are
  *   deterministic: the ids that they make come from the state's own counters.
- * - What the leader observes (cluster_view.ts): heartbeats, who leads which shard, how far replicas are, which operators run.
+ * - What the leader observes (cluster_view.ts): heartbeats, who leads which shard, how far replicas are.
  *   It is not replicated. A new leader starts with the leaders that it mirrored from its predecessor (leader_mirror.ts)
  *   and hears the rest in the first frames of the stores' sessions; until every store had the time to report, it
  *   repairs nothing (ClusterView.isSettled).
  *
  * Stores are the truth about shards, placement is told. A descriptor is taken when its epoch is newer, by version
  * first and then confVer; a leader when its term is not older. So reports may come late, twice or out of order.
+ *
+ * Operators are the leader's, and the log keeps what the next one needs of them (operators/operator_journal.ts): those that someone asked
+ * for are recorded before their first command, those that copy data as they get on, and the end of each is kept as history, from which
+ * a new leader learns which shards rest. It goes on with what it finds once the stores have reported.
  *
  * Decisions are pure: checkers/ look at one shard and repair it, schedulers/ look at all of them and even them out, both
  * return plans of steps (operators/step.ts). A step describes how the shard should look, not a message: it is done when
@@ -68,8 +72,7 @@
  *
  * Missing, and known: a keyspace whose policy has learners merges nothing, since merges are of voters only; a shard that is split
  * by load is cut near the middle of its keys, not of its load; a policy is set after a keyspace was created, not with it; a drain has no estimate of its end; the next runs of schedules are not
- * shown; operators are not replicated, so a new leader's checkers remove a learner that its predecessor was about to
- * promote, and forget which shards rest;
+ * shown; a merge that the stores have begun can not be canceled;
  * findings of a scrub are not replicated; nothing helps a shard that lost its majority. A member's new address is recorded
  * only when it leads. A store, or a client without a stream of routes, that starts after all members that it is configured with
  * were replaced does not find the others. Between two additions the group has an even number of voters, which tolerates no more losses.

@@ -12,11 +12,15 @@ import { LooseCommands } from './loose_commands.js';
 import type { MoveLimits } from './move_limits.js';
 import { IdPool } from './operators/id_pool.js';
 import type { Operator } from './operators/operator.js';
+import type { Clocks } from './operators/operator_record.js';
+import { fromRecord } from './operators/operator_record.js';
+import { OperatorJournal } from './operators/operator_journal.js';
 import { Planner } from './planner.js';
 import type { Proposer } from './proposer.js';
 import type { ClusterState } from './state/cluster_state.js';
 import type { StateChanges } from './state/state_changes.js';
 import type { PlacementCommand } from './state/commands.js';
+import type { OperatorRecord } from './state/operator_records.js';
 import { epochIsNewer } from './state/records.js';
 import type { ShardSizes } from './shard_sizes.js';
 import { Scrubber } from './scrub/scrubber.js';
@@ -67,7 +71,7 @@ export class LeaderWork {
   private readonly keyspaces: KeyspaceProgress;
   private readonly inbox: DescriptorInbox;
   private readonly ids: IdPool;
-  private readonly finishedHooks = new Map<number, (operator: Operator) => void>();
+  private readonly journal: OperatorJournal;
   private readonly timers: TimerHandle[] = [];
   private closed = false;
 
@@ -81,6 +85,11 @@ export class LeaderWork {
       (command) => proposer.tryPropose(command),
       (error) => logger.debug({ err: error, waiting: this.inbox.size }, 'descriptors wait for the next try'),
     );
+    this.journal = new OperatorJournal(
+      (command) => proposer.tryPropose(command),
+      () => this.clocks(),
+      (error) => this.failed(error, 'records of operators wait for the next try'),
+    );
     this.planner = new Planner({
       view: this.view,
       ids: this.ids,
@@ -89,6 +98,7 @@ export class LeaderWork {
       sizes: settings.sizes,
       balanceHindrance: () => settings.balanceHindrance() ?? (this.keyspaces.isMoving ? { kind: 'creating' } : null),
       send: (storeId, command) => this.sessions.send(storeId, command),
+      progressed: (operator) => this.journal.note(operator),
       finished: (operator) => this.operatorFinished(operator),
     });
     this.scrubber = new Scrubber({
@@ -105,6 +115,7 @@ export class LeaderWork {
       send: (storeId, command) => this.loose.send(storeId, command),
       complete: (keyspaceId) => this.background({ kind: 'markKeyspaceReady', keyspaceId }),
     });
+    this.takeUpOperators();
     this.timers.push(
       runtime.every(settings.patrolIntervalMs, () => this.tick()),
       runtime.every(settings.scheduleIntervalMs, () => this.schedule()),
@@ -156,6 +167,7 @@ export class LeaderWork {
     for (const checksum of frame.checksums) this.scrubber.checksumReported(storeId, checksum);
     if (frame.held.length > 0) this.inspectHeld(storeId, frame.held);
     this.inbox.flush();
+    this.journal.flush();
   }
 
   private heartbeat(storeId: number, report: StoreReport): void {
@@ -196,15 +208,16 @@ export class LeaderWork {
     }
   }
 
-  /** Calls back once, when the operator ends. */
-  whenFinished(operatorId: number, hook: (operator: Operator) => void): void {
-    this.finishedHooks.set(operatorId, hook);
+  /** Both clocks now, for what is kept longer than this process lives. */
+  clocks(): Clocks {
+    const { runtime } = this.options;
+    return { nowMs: runtime.nowMs(), wallMs: runtime.wallMs() };
   }
 
   close(leaderAddress: string): void {
     this.closed = true;
     for (const timer of this.timers) timer.cancel();
-    this.planner.controller.close();
+    this.journal.close();
     this.sessions.endAll(leaderAddress);
   }
 
@@ -215,6 +228,7 @@ export class LeaderWork {
     if (this.options.settings.scrub.isDue()) this.scrubber.startRound();
     this.scrubber.tick();
     this.inbox.flush();
+    this.journal.flush();
     this.buryDrainedStores();
   }
 
@@ -249,12 +263,35 @@ export class LeaderWork {
     }
   }
 
+  /** What earlier leaders have recorded: the history, which lets shards rest, and operators that are not done. */
+  private takeUpOperators(): void {
+    const { operators } = this.view.state;
+    const { table, controller } = this.planner;
+    const clocks = this.clocks();
+    const ended = operators.ended().flatMap((record) => fromRecord(record, clocks) ?? []);
+    ended.sort((a, b) => a.finishedAtMs - b.finishedAtMs);
+    for (const operator of ended) table.remember(operator, operator.finishedAtMs);
+    const abandoned: OperatorRecord[] = [];
+    // The newest first: an older one on the same shard has ended, and only its end was not recorded.
+    for (const record of operators.running().reverse()) {
+      const operator = fromRecord(record, clocks);
+      if (operator !== null && controller.resume(operator)) continue;
+      const { operatorId, shardId, kind } = record;
+      this.options.logger.warn(
+        { operatorId, shardId, kind },
+        'an operator of an earlier leader can not be gone on with',
+      );
+      const reason = 'the placement leader changed, and the new one could not go on with it';
+      abandoned.push({ ...record, state: 'replaced', endedAtWallMs: clocks.wallMs, reason });
+    }
+    if (abandoned.length > 0) this.background({ kind: 'recordOperators', operators: abandoned });
+  }
+
   private operatorFinished(operator: Operator): void {
     const { kind, shardId } = operator.plan;
     const { operatorId, state, reason } = operator;
     this.options.logger.info({ operatorId, shardId, kind, state, reason }, 'operator finished');
-    this.finishedHooks.get(operatorId)?.(operator);
-    this.finishedHooks.delete(operatorId);
+    this.journal.note(operator);
     this.options.poke();
   }
 

@@ -67,6 +67,12 @@ export const createQuietMs = 5_000;
 
 /** Finished operators that are kept for people to look at. */
 export const operatorHistoryMax = 512;
+/** Operators that the group keeps for the next leader; past it people get ServerIsBusy, and others are not kept. */
+export const recordedOperatorsMax = 4_096;
+/** Operators of one command that records them: about 100 KiB. */
+export const recordsPerCommandMax: number = 256;
+/** Operators whose record waits for its command; past it the oldest that is wanted for the history only is left out. */
+export const journalBacklogMax: number = 1_024;
 /** A step's command is sent again when nothing changed for this long. */
 export const stepResendMs = 2_000;
 /** Steps that only change the configuration. */
@@ -174,6 +180,7 @@ export const engineCacheBytes = 8 * 1024 * 1024;
 export const engineWriteBufferBytes = 32 * 1024 * 1024;
 
 assert(shardsPerCreateMax <= shardsCreatingMax, 'a whole command of shards may be created at a time');
+assert(recordsPerCommandMax <= journalBacklogMax, 'what waits fits into a few commands');
 assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several commands');
 assert(soundAfterMs > slowAfterMs, 'a store is slow for longer than it takes to become slow');
 assert(idPoolLowWater < idPoolSize && idPoolSize <= idsPerCallMax, 'the id pool is filled by one call');

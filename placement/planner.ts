@@ -34,6 +34,8 @@ export interface PlannerOptions {
   /** Why schedulers rest (switched off, or outside of the balance windows); null: they do not. Repairs go on. */
   readonly balanceHindrance: () => Hindrance | null;
   readonly send: (storeId: number, command: StoreCommand) => void;
+  /** See ControllerOptions. */
+  readonly progressed?: (operator: Operator) => void;
   readonly finished: (operator: Operator) => void;
 }
 
@@ -69,12 +71,13 @@ export class Planner {
   constructor(options: PlannerOptions) {
     this.options = options;
     this.table = new OperatorTable(options.sizes.restMs);
-    const { view, ids, send, finished } = options;
+    const { view, ids, send, progressed, finished } = options;
     this.controller = new OperatorController({
       view,
       ids,
       send,
       table: this.table,
+      ...(progressed === undefined ? {} : { progressed }),
       finished: (operator) => {
         this.toCheck.add(operator.plan.shardId);
         finished(operator);

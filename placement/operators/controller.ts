@@ -20,8 +20,14 @@ export interface ControllerOptions {
   readonly ids: IdPool;
   /** Sends to a store's session; lost when there is none, which the next look at the operator makes up for. */
   readonly send: (storeId: number, command: StoreCommand) => void;
+  /** It was made, or got on: for what outlives this leader. */
+  readonly progressed?: (operator: Operator) => void;
   readonly finished: (operator: Operator) => void;
 }
+
+export type Cancellation =
+  | { readonly ok: true; readonly operator: Operator }
+  | { readonly ok: false; readonly reason: 'NOT_RUNNING' | 'MERGE_BEGUN' };
 
 /**
  * Drives operators. Every report of a shard and every change of its descriptor lets it look at the shard's operator:
@@ -37,8 +43,8 @@ export class OperatorController {
     this.options = options;
   }
 
-  /** Makes an operator of a plan, unless the shard has one. */
-  admit(plan: OperatorPlan): Admission {
+  /** Makes an operator of a plan, unless the shard has one. hold: it has the shard for itself, and waits for release(). */
+  admit(plan: OperatorPlan, hold: 'record' | null = null): Admission {
     const { table, ids, view } = this.options;
     const busy = shardsOf(plan).some((shardId) => table.onShard(shardId) !== undefined);
     if (busy) return { ok: false, reason: 'OPERATOR_RUNNING' };
@@ -51,18 +57,40 @@ export class OperatorController {
       plan,
       steps: withIds(plan.steps, taken.slice(1)),
       createdAtMs: view.nowMs,
+      hold,
       state: 'created',
       currentStep: 0,
       stepStartedAtMs: view.nowMs,
       sentAtMs: -Infinity,
       sentToStoreId: 0,
       commandId: 0,
+      mergeSent: false,
       finishedAtMs: 0,
       reason: plan.reason,
     };
     table.add(operator);
+    if (hold === null) this.options.progressed?.(operator);
     this.drive(operator);
     return { ok: true, operator };
+  }
+
+  /**
+   * Goes on with an operator of an earlier leader, once the stores had the time to report: until then a store that is silent may
+   * be sound. False: another one has its shard.
+   */
+  resume(operator: Operator): boolean {
+    const { table } = this.options;
+    if (shardsOf(operator.plan).some((shardId) => table.onShard(shardId) !== undefined)) return false;
+    operator.hold = 'stores';
+    table.add(operator);
+    return true;
+  }
+
+  /** An operator that was held begins; nothing if it ended meanwhile. */
+  release(operator: Operator): void {
+    operator.hold = null;
+    operator.stepStartedAtMs = this.options.view.nowMs;
+    if (!isFinished(operator)) this.drive(operator);
   }
 
   /** Something about the shard may have changed. */
@@ -72,8 +100,14 @@ export class OperatorController {
   }
 
   tick(): void {
-    for (const operator of [...this.options.table.running()]) if (!isFinished(operator)) this.drive(operator);
-    this.options.table.prune(this.options.view.nowMs);
+    const { table, view } = this.options;
+    const isSettled = view.isSettled();
+    for (const operator of [...table.running()]) {
+      if (isFinished(operator)) continue;
+      if (isSettled && operator.hold === 'stores') this.release(operator);
+      else this.drive(operator);
+    }
+    table.prune(view.nowMs);
   }
 
   /** A store's answer to a command. Most refusals are passing (epoch, leader): the next look decides anew. */
@@ -85,23 +119,23 @@ export class OperatorController {
       this.finish(operator, 'canceled', `refused by store ${operator.sentToStoreId}: ${error.message}`);
   }
 
-  /** False: no such operator runs. */
-  cancel(operatorId: number, reason: string): Operator | null {
-    const operator = this.options.table.byOperatorId(operatorId);
-    if (operator === undefined) return null;
+  /**
+   * Stops an operator; what it has done stays. A merge that a store may have begun is not stopped: the shard serves nothing
+   * until the stores have ended it or taken it back, and they do either by themselves.
+   */
+  cancel(operatorId: number, reason: string): Cancellation {
+    const { table, view } = this.options;
+    const operator = table.byOperatorId(operatorId);
+    if (operator === undefined) return { ok: false, reason: 'NOT_RUNNING' };
+    const merging = view.state.shard(operator.plan.shardId)?.merge?.into !== undefined;
+    if (operator.mergeSent || merging) return { ok: false, reason: 'MERGE_BEGUN' };
     this.finish(operator, 'canceled', reason);
-    return operator;
-  }
-
-  /** Ends everything; the next leader's checkers take up what is left behind. */
-  close(): void {
-    for (const operator of [...this.options.table.running()]) {
-      this.finish(operator, 'canceled', 'this placement member stopped leading');
-    }
+    return { ok: true, operator };
   }
 
   private drive(operator: Operator): void {
     const { view } = this.options;
+    if (operator.hold !== null) return;
     for (;;) {
       const shard = view.state.shard(operator.plan.shardId);
       const step = operator.steps[operator.currentStep];
@@ -120,6 +154,7 @@ export class OperatorController {
           operator.currentStep++;
           operator.stepStartedAtMs = view.nowMs;
           operator.sentAtMs = -Infinity;
+          this.options.progressed?.(operator);
           break;
         case 'broken':
           this.finish(operator, 'replaced', at.why);
@@ -148,7 +183,11 @@ export class OperatorController {
     if (leader === undefined) return;
     const sameLeader = operator.sentToStoreId === leader.leaderStoreId;
     if (sameLeader && view.nowMs - operator.sentAtMs < stepResendMs) return;
-    if (operator.state === 'created') transition(operator, 'running', operator.reason, view.nowMs);
+    if (operator.state === 'created') {
+      transition(operator, 'running', operator.reason, view.nowMs);
+      this.options.progressed?.(operator);
+    }
+    if (command.$case === 'mergeShard') operator.mergeSent = true;
     this.byCommand.delete(operator.commandId);
     operator.commandId = ++this.lastCommandId;
     operator.sentAtMs = view.nowMs;

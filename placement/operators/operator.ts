@@ -44,6 +44,8 @@ export interface Operator {
   /** The plan's steps with the ids that were given at admission. */
   readonly steps: readonly Step[];
   readonly createdAtMs: number;
+  /** What it waits for before its first command: to be in the log, or, after a change of leaders, for the stores to report. */
+  hold: 'record' | 'stores' | null;
   state: OperatorState;
   /** Index into steps; steps.length when all are done. */
   currentStep: number;
@@ -53,6 +55,8 @@ export interface Operator {
   sentToStoreId: number;
   /** Id of that command, for its answer. */
   commandId: number;
+  /** A store may have been told to begin the merge that is the current step. */
+  mergeSent: boolean;
   finishedAtMs: number;
   /** Why it was made; once it ended, why it ended. */
   reason: string;

@@ -53,10 +53,15 @@ export class OperatorTable {
     assert(isFinished(operator), 'only finished operators leave the table');
     for (const shardId of shardsOf(operator.plan)) this.byShard.delete(shardId);
     this.byId.delete(operator.operatorId);
+    this.remember(operator, nowMs);
+  }
+
+  /** Takes one that ended into the history, and lets its shard rest from then on. */
+  remember(operator: Operator, endedAtMs: number): void {
     this.finished.push(operator);
     if (this.finished.length > operatorHistoryMax) this.finished.shift();
-    if (operator.plan.source === 'scheduler') this.rest(operator, nowMs);
-    this.restReshaped(operator, nowMs);
+    if (operator.plan.source === 'scheduler') this.rest(operator, endedAtMs);
+    this.restReshaped(operator, endedAtMs);
   }
 
   /** Why a scheduler may not move the shard now: something runs on it or it was just moved. Null: it may. */

@@ -5,6 +5,7 @@ import {
   failedPrecondition,
   invalidArgument,
   keyNotInShard,
+  operatorNotFound,
   shardNotFound,
   storeNotFound,
 } from '../../src/base/wire_errors.js';
@@ -15,9 +16,11 @@ import { holders } from '../choose_target.js';
 import { isApart } from '../isolation.js';
 import { operatorWaitMs, replicaCountMax } from '../limits.js';
 import type { Operator, OperatorPlan } from '../operators/operator.js';
+import { toRecord } from '../operators/operator_record.js';
 import { addSteps, moveSteps, removeSteps } from '../operators/plans.js';
 import type { Step } from '../operators/step.js';
 import { isJoint, mergeObstacle, replicaOn } from '../operators/step.js';
+import type { PlacementMember } from '../placement_member.js';
 import type { ShardRecord, ShardTarget, StoreRecord } from '../state/records.js';
 import { storeLoads } from '../store_loads.js';
 import { WireFault } from '../wire_fault.js';
@@ -26,8 +29,8 @@ import type { LeaderContext } from './unary.js';
 
 /**
  * Operators that people ask for. Adding or removing a replica also changes what the shard should have from then on
- * (ShardTarget), or the replica checker would undo it at once. The wish is recorded before the operator starts, so that
- * a placement failover in between fulfils it, and taken back if the operator fails.
+ * (ShardTarget), or the replica checker would undo it at once. Both are recorded by one command before the operator starts, so
+ * that the next placement leader goes on with it; when the operator fails, what ends it in the log takes the target back.
  */
 interface Wish {
   readonly plan: OperatorPlan;
@@ -56,21 +59,61 @@ export async function runOperator(
   }
   if (isJoint(shard)) throw new WireFault(failedPrecondition('JOINT', `shard ${shardId} is in a joint configuration`));
   const wish = ask(shard);
-  const before = member.state.target(shardId);
-  if (wish.target !== undefined) await setTarget(ctx, shard, wish.target);
-  const admission = work.planner.controller.admit(wish.plan);
-  if (!admission.ok) {
-    if (wish.target !== undefined) await setTarget(ctx, shard, before);
-    throw new WireFault(failedPrecondition(admission.reason, `shard ${shardId} could not be given an operator`));
-  }
-  const { operator } = admission;
-  if (wish.target !== undefined) takeBackIfFailed(ctx, operator, shard, before);
+  const operator = await begin(ctx, shard, wish);
   if (wait) await member.waiters.wait(() => hasEnded(operator) || member.leading !== work, ctx.remainingMs());
-  const failed = wait && hasEnded(operator) && operator.state !== 'success';
   return {
     operator: operatorToWire(operator, work.view.nowMs),
-    error: failed ? failedPrecondition(`OPERATOR_${operator.state.toUpperCase()}`, operator.reason) : undefined,
+    error: wait ? errorOf(operator, member.leading === work) : undefined,
   };
+}
+
+/** What one who waited is told; undefined: it went well, or still runs at the end of the caller's time. */
+function errorOf(operator: Operator, stillLeads: boolean): TypedError | undefined {
+  const { operatorId, state, reason } = operator;
+  if (hasEnded(operator)) {
+    return state === 'success' ? undefined : failedPrecondition(`OPERATOR_${state.toUpperCase()}`, reason);
+  }
+  if (stillLeads) return undefined;
+  const message = `the placement leader changed; the next one goes on with operator ${operatorId}`;
+  return failedPrecondition('OPERATOR_HANDED_OVER', message);
+}
+
+/** The shard is taken at once, and nothing is sent before the operator is in the log. */
+async function begin({ member, work }: LeaderContext, shard: ShardRecord, wish: Wish): Promise<Operator> {
+  const { controller } = work.planner;
+  const admission = controller.admit(wish.plan, 'record');
+  if (!admission.ok) {
+    throw new WireFault(failedPrecondition(admission.reason, `shard ${shard.shardId} could not be given an operator`));
+  }
+  const { operator } = admission;
+  const target = wish.target === undefined ? null : targetOf(member, shard, wish.target);
+  try {
+    await member.proposer.propose({ kind: 'startOperator', operator: toRecord(operator, work.clocks()), target });
+  } catch (error) {
+    if (!hasEnded(operator)) controller.cancel(operator.operatorId, 'it could not be recorded');
+    throw error;
+  }
+  if (member.leading === work) controller.release(operator);
+  return operator;
+}
+
+/** Answers when its end is in the log, so that the next leader does not go on with it. */
+export async function cancelOperator(
+  { member, work }: LeaderContext,
+  operatorId: number,
+): Promise<{ operator: WireOperator }> {
+  const { planner } = work;
+  const running = planner.table.byOperatorId(operatorId);
+  const canceled = planner.controller.cancel(operatorId, 'canceled by request');
+  if (!canceled.ok && canceled.reason === 'NOT_RUNNING') throw new WireFault(operatorNotFound(operatorId));
+  if (!canceled.ok) {
+    const shardId = running?.plan.shardId ?? 0;
+    const message = `the stores have begun to merge shard ${shardId}: they end it, or take it back, by themselves`;
+    throw new WireFault(failedPrecondition(canceled.reason, message));
+  }
+  const { operator } = canceled;
+  await member.proposer.propose({ kind: 'recordOperators', operators: [toRecord(operator, work.clocks())] });
+  return { operator: operatorToWire(operator, work.view.nowMs) };
 }
 
 function hasEnded(operator: Operator): boolean {
@@ -91,36 +134,15 @@ async function waitUntilFree(ctx: LeaderContext, shardId: number): Promise<void>
   throw new WireFault(failedPrecondition('OPERATOR_RUNNING', message));
 }
 
-async function setTarget(
-  { member }: LeaderContext,
+/** voters 0: as its keyspace has it. */
+function targetOf(
+  member: PlacementMember,
   shard: ShardRecord,
-  target: Pick<ShardTarget, 'voters' | 'learnerStoreIds'> | undefined,
-): Promise<void> {
+  target: Pick<ShardTarget, 'voters' | 'learnerStoreIds'>,
+): Pick<ShardTarget, 'voters' | 'learnerStoreIds'> {
   const usual = member.state.keyspace(shard.keyspaceId)?.replicaCount;
-  const asUsual = target === undefined || (target.voters === usual && target.learnerStoreIds.length === 0);
-  await member.proposer.propose({
-    kind: 'setShardTarget',
-    shardId: shard.shardId,
-    voters: asUsual ? 0 : target.voters,
-    learnerStoreIds: asUsual ? [] : target.learnerStoreIds,
-  });
-}
-
-function takeBackIfFailed(
-  ctx: LeaderContext,
-  operator: Operator,
-  shard: ShardRecord,
-  before: ShardTarget | undefined,
-): void {
-  const { member, work } = ctx;
-  work.whenFinished(operator.operatorId, () => {
-    // When this member stopped leading, the next leader's checkers go on with it.
-    if (operator.state === 'success' || member.leading !== work) return;
-    setTarget(ctx, shard, before).catch((error: unknown) => {
-      if (!(error instanceof WireFault)) throw error;
-      member.options.logger.warn({ err: error, shardId: shard.shardId }, 'could not take a shard target back');
-    });
-  });
+  const asUsual = target.voters === usual && target.learnerStoreIds.length === 0;
+  return asUsual ? { voters: 0, learnerStoreIds: [] } : target;
 }
 
 export function shardOf({ member }: LeaderContext, shardId: number): ShardRecord {

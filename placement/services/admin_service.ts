@@ -1,14 +1,16 @@
-import { failedPrecondition, keyspaceNotFound, operatorNotFound, storeNotFound } from '../../src/base/wire_errors.js';
+import { failedPrecondition, keyspaceNotFound, storeNotFound } from '../../src/base/wire_errors.js';
 import type { AdminServer, ListShardsRequest, ShardStatus } from '../../src/gen/skerry/v1/admin.js';
 import { AdminService } from '../../src/gen/skerry/v1/admin.js';
 import { distinctHosts } from '../isolation.js';
 import { createKeyspace, checkWish } from '../keyspace_creation.js';
 import { shardsPerPageDefault, shardsPerPageMax } from '../limits.js';
+import { shardsOf } from '../operators/operator.js';
 import type { PlacementMember } from '../placement_member.js';
 import type { StoreRecord } from '../state/records.js';
 import { WireFault } from '../wire_fault.js';
 import {
   addReplica,
+  cancelOperator,
   moveReplica,
   promoteLearner,
   removeReplica,
@@ -79,16 +81,13 @@ export function adminService(member: PlacementMember): AdminServer {
       });
       return { store: storeToWire(storeOf(member, storeId), member.state, ctx.work.view) };
     }),
-    listOperators: atLeader(member, methods.listOperators, ({ history }, { work }) => {
+    listOperators: atLeader(member, methods.listOperators, ({ history, shardId }, { work }) => {
       const { table } = work.planner;
-      const operators = [...(history ? table.history() : []), ...table.running()];
+      const all = [...(history ? table.history() : []), ...table.running()];
+      const operators = shardId === 0 ? all : all.filter(({ plan }) => shardsOf(plan).includes(shardId));
       return { operators: operators.map((operator) => operatorToWire(operator, work.view.nowMs)) };
     }),
-    cancelOperator: atLeader(member, methods.cancelOperator, ({ operatorId }, { work }) => {
-      const operator = work.planner.controller.cancel(operatorId, 'canceled by request');
-      if (operator === null) throw new WireFault(operatorNotFound(operatorId));
-      return { operator: operatorToWire(operator, work.view.nowMs) };
-    }),
+    cancelOperator: atLeader(member, methods.cancelOperator, ({ operatorId }, ctx) => cancelOperator(ctx, operatorId)),
     verifyShard: atLeader(member, methods.verifyShard, ({ shardId }, ctx) => verifyShard(ctx, shardId)),
     whyShard: atLeader(member, methods.whyShard, ({ shardId }, ctx) => shardDecisions(ctx, shardId)),
     whyStore: atLeader(member, methods.whyStore, ({ storeId }, ctx) => storeDecisions(ctx, storeId)),

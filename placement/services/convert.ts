@@ -5,6 +5,7 @@ import { KeyspaceState, StoreState } from '../../src/gen/skerry/v1/meta.js';
 import type { ClusterView } from '../cluster_view.js';
 import type { LeaderTable } from '../leader_table.js';
 import type { Operator, OperatorState } from '../operators/operator.js';
+import { isFinished } from '../operators/operator.js';
 import { describeStep } from '../operators/step.js';
 import type { ClusterState } from '../state/cluster_state.js';
 import type { KeyspaceRecord, ShardRecord, StoreRecord } from '../state/records.js';
@@ -78,6 +79,8 @@ export function operatorToWire(operator: Operator, nowMs: number): WireOperator 
     currentStep: operator.currentStep,
     ageMs: Math.round(nowMs - operator.createdAtMs),
     reason: operator.reason,
+    source: operator.plan.source,
+    endedAgeMs: isFinished(operator) ? Math.round(nowMs - operator.finishedAtMs) : undefined,
   };
 }
 

@@ -4,6 +4,7 @@ import {
   alreadyExists,
   failedPrecondition,
   keyspaceNotFound,
+  serverIsBusy,
   shardNotFound,
   storeNotFound,
 } from '../../src/base/wire_errors.js';
@@ -12,6 +13,8 @@ import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { CommandOutcome, PlacementCommand, ShardPlan } from './commands.js';
 import { MemberTable } from './member_table.js';
 import { MetadataTable } from './metadata_table.js';
+import type { OperatorRecord } from './operator_records.js';
+import { OperatorRecords } from './operator_records.js';
 import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
 import { epochIsNewer, toShardRecord } from './records.js';
 import { ShardTable } from './shard_table.js';
@@ -37,6 +40,7 @@ function refuse(error: TypedError): CommandOutcome {
 export class ClusterState {
   readonly metadata = new MetadataTable();
   readonly members = new MemberTable();
+  readonly operators = new OperatorRecords();
   private meta = firstMeta;
   private readonly storeTable = new StoreTable();
   private readonly keyspacesById = new Map<number, KeyspaceRecord>();
@@ -166,6 +170,10 @@ export class ClusterState {
         return done(this.allocate(command.count));
       case 'setShardTarget':
         return this.setShardTarget(command);
+      case 'startOperator':
+        return this.startOperator(command);
+      case 'recordOperators':
+        return done(command.operators.filter((record) => this.recordOperator(record)).length);
       case 'setMetadata':
         return this.setMetadata(command);
       case 'deleteMetadata':
@@ -314,10 +322,47 @@ export class ClusterState {
   private setShardTarget(command: Command<'setShardTarget'>): CommandOutcome {
     const { shardId, voters, learnerStoreIds } = command;
     if (this.shardTable.get(shardId) === undefined) return refuse(shardNotFound(shardId));
+    this.putTarget(shardId, { voters, learnerStoreIds });
+    return done(shardId);
+  }
+
+  private putTarget(shardId: number, { voters, learnerStoreIds }: Omit<ShardTarget, 'shardId'>): void {
     if (voters === 0) this.targetsByShard.delete(shardId);
     else this.targetsByShard.set(shardId, { shardId, voters, learnerStoreIds });
     this.changes.targets.add(shardId);
-    return done(shardId);
+  }
+
+  private startOperator({ operator, target }: Command<'startOperator'>): CommandOutcome {
+    const { operatorId, shardId } = operator;
+    if (this.shardTable.get(shardId) === undefined) return refuse(shardNotFound(shardId));
+    if (this.operators.isFull) return refuse(serverIsBusy('placement.operators', operatorsBusyRetryMs));
+    const before = this.targetsByShard.get(shardId);
+    const targetBefore = { voters: before?.voters ?? 0, learnerStoreIds: before?.learnerStoreIds ?? [] };
+    const isNew = this.operators.put(target === null ? operator : { ...operator, targetBefore });
+    if (isNew && target !== null) this.putTarget(shardId, target);
+    this.changes.operators.add(operatorId);
+    return done(operatorId);
+  }
+
+  /** True: the record was taken. One that comes late, after the end, is not. */
+  private recordOperator(record: OperatorRecord): boolean {
+    const { operatorId, shardId } = record;
+    const targetBefore = this.operators.isRunning(operatorId)
+      ? this.operators.get(operatorId)?.targetBefore
+      : undefined;
+    if (record.endedAtWallMs === 0) {
+      const taken = this.operators.put(targetBefore === undefined ? record : { ...record, targetBefore });
+      if (taken) this.changes.operators.add(operatorId);
+      return taken;
+    }
+    const dropped = this.operators.end(record);
+    if (dropped === false) return false;
+    for (const id of [operatorId, ...dropped]) this.changes.operators.add(id);
+    const failed = record.state !== 'success';
+    if (failed && targetBefore !== undefined && this.shardTable.get(shardId) !== undefined) {
+      this.putTarget(shardId, targetBefore);
+    }
+    return true;
   }
 
   private setMetadata({ key, value, ifVersion }: Command<'setMetadata'>): CommandOutcome {
@@ -446,4 +491,6 @@ const firstMeta: MetaRecord = {
   nextMemberId: 1,
   membersVersion: 0,
 };
+/** Operators end within minutes. */
+const operatorsBusyRetryMs = 10_000;
 const emptyKey = Buffer.alloc(0);

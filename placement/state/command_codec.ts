@@ -28,6 +28,8 @@ export function encodeCommand(command: PlacementCommand): Buffer {
     case 'markKeyspaceReady':
     case 'allocateIds':
     case 'setShardTarget':
+    case 'startOperator':
+    case 'recordOperators':
     case 'deleteMetadata':
     case 'putMember':
     case 'removeMember':

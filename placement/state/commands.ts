@@ -1,7 +1,8 @@
 import type { TypedError } from '../../src/base/wire_errors.js';
 import type { Label, Partitioning, Shard } from '../../src/gen/skerry/v1/meta.js';
 import type { PlacementRules } from '../rules/placement_rules.js';
-import type { StoredStoreState } from './records.js';
+import type { OperatorRecord } from './operator_records.js';
+import type { ShardTarget, StoredStoreState } from './records.js';
 
 /** What goes through the placement group's log. Deterministic: every id that a command makes comes from the state's counters. */
 export type PlacementCommand =
@@ -46,6 +47,17 @@ export type PlacementCommand =
       readonly voters: number;
       readonly learnerStoreIds: readonly number[];
     }
+  /**
+   * Keeps an operator that someone asked for, with what the shard should have from now on (voters 0: as its keyspace; null: as
+   * before). Result: its id.
+   */
+  | {
+      readonly kind: 'startOperator';
+      readonly operator: OperatorRecord;
+      readonly target: Pick<ShardTarget, 'voters' | 'learnerStoreIds'> | null;
+    }
+  /** How far operators are, and which ended; one that ended without success takes its target back. Result: records taken. */
+  | { readonly kind: 'recordOperators'; readonly operators: readonly OperatorRecord[] }
   /** ifVersion: only if the entry has this version (0: only if there is none). Result: the entry's version. */
   | {
       readonly kind: 'setMetadata';

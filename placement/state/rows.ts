@@ -2,6 +2,7 @@ import { must } from '../../src/base/assert.js';
 import { Shard } from '../../src/gen/skerry/v1/meta.js';
 import type { ClusterState } from './cluster_state.js';
 import type { MemberRecord } from './member_table.js';
+import type { OperatorRecord } from './operator_records.js';
 import type { KeyspaceRecord, MetaRecord, ShardTarget, StoreRecord } from './records.js';
 import { toShardRecord } from './records.js';
 import type { StateChanges } from './state_changes.js';
@@ -10,7 +11,7 @@ import type { StateChanges } from './state_changes.js';
  * The state as engine rows. Keys are 'p' ‖ kind ‖ id u64 (big-endian); values are JSON, but a shard is its proto.
  *
  *   'a' applied position     'm' counters and cluster id     's' store     'k' keyspace     'd' shard     't' shard target
- *   'p' placement member
+ *   'p' placement member     'o' operator
  *
  * An entry of the metadata table is 'p' ‖ 'v' ‖ its key, with the value version u64 ‖ bytes.
  */
@@ -24,6 +25,7 @@ const kinds = {
   target: 0x74,
   metadata: 0x76,
   member: 0x70,
+  operator: 0x6f,
 } as const;
 type RowKind = keyof typeof kinds;
 
@@ -53,6 +55,7 @@ export function changedRows(state: ClusterState, changes: StateChanges): Row[] {
   for (const id of changes.keyspaces) rows.push(jsonRow('keyspace', id, state.keyspace(id)));
   for (const id of changes.targets) rows.push(jsonRow('target', id, state.target(id)));
   for (const id of changes.members) rows.push(jsonRow('member', id, state.members.get(id)));
+  for (const id of changes.operators) rows.push(jsonRow('operator', id, state.operators.get(id)));
   for (const key of changes.metadata) rows.push(metadataRow(key, state));
   for (const id of changes.shards) {
     const shard = state.shard(id);
@@ -83,6 +86,9 @@ export function restoreRow(state: ClusterState, key: Buffer, value: Buffer): voi
       return;
     case kinds.member:
       state.members.put(parse(value) as MemberRecord);
+      return;
+    case kinds.operator:
+      state.operators.restore(parse(value) as OperatorRecord);
       return;
     case kinds.metadata:
       state.metadata.set({

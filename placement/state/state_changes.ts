@@ -9,6 +9,8 @@ export interface StateChanges {
   readonly metadata: Set<string>;
   /** Ids of placement members. */
   readonly members: Set<number>;
+  /** Ids of operators, running or ended. */
+  readonly operators: Set<number>;
 }
 
 export function noChanges(): StateChanges {
@@ -20,5 +22,6 @@ export function noChanges(): StateChanges {
     targets: new Set(),
     metadata: new Set(),
     members: new Set(),
+    operators: new Set(),
   };
 }

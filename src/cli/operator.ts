@@ -15,10 +15,17 @@ export interface OperatorView {
   readonly currentStep: number;
   readonly ageMs: number;
   readonly reason: string;
+  readonly source: string;
+  /** Null: it runs. */
+  readonly endedAgeMs: number | null;
 }
 
 export function operatorView(operator: Operator): OperatorView {
-  return { ...operator, state: nameOfValue(OperatorState, operator.state) };
+  return {
+    ...operator,
+    state: nameOfValue(OperatorState, operator.state),
+    endedAgeMs: operator.endedAgeMs ?? null,
+  };
 }
 
 export const operatorColumns: readonly Column<OperatorView>[] = [
@@ -28,8 +35,15 @@ export const operatorColumns: readonly Column<OperatorView>[] = [
   { title: 'STATE', value: (o) => o.state },
   { title: 'STEP', value: (o) => `${Math.min(o.currentStep + 1, o.steps.length)}/${o.steps.length}` },
   { title: 'AGE', value: (o) => `${(o.ageMs / 1000).toFixed(1)} s` },
+  { title: 'BY', value: (o) => o.source },
   { title: 'STEPS', value: (o) => o.steps.join('; ') },
   { title: 'REASON', value: (o) => o.reason },
+];
+
+/** Of operators that ended: when, instead of the step at which they are. */
+const historyColumns: readonly Column<OperatorView>[] = [
+  ...operatorColumns.filter(({ title }) => title !== 'STEP' && title !== 'AGE'),
+  { title: 'ENDED', value: (o) => `${((o.endedAgeMs ?? 0) / 1000).toFixed(1)} s ago` },
 ];
 
 /** `skerry operator`. */
@@ -43,13 +57,27 @@ export function operatorCommand(): Command {
         await printRows(command, operators.map(operatorView), operatorColumns);
       }),
     );
+  const history = new Command('history')
+    .description('list the last operators that ended, of this and earlier placement leaders')
+    .option('--shard <shard>', 'only those of this shard, or of a merge with it', wholeNumber(1))
+    .action((flags: { shard?: number }, command: Command) =>
+      withAdmin(command, async (admin) => {
+        const operators = (await admin.listOperators(true, flags.shard ?? 0)).map(operatorView);
+        const ended = operators.filter(({ endedAgeMs }) => endedAgeMs !== null);
+        await printRows(command, ended, historyColumns);
+      }),
+    );
   const cancel = new Command('cancel')
-    .description('stop an operator after its present step')
+    .description('stop an operator; a merge that the stores have begun can not be stopped')
     .argument('<operator>', 'operator id', wholeNumber(1))
     .action((operatorId: number, _flags: unknown, command: Command) =>
       withAdmin(command, async (admin) => {
         await printRows(command, [operatorView(await admin.cancelOperator(operatorId))], operatorColumns);
       }),
     );
-  return new Command('operator').description('list and cancel operators').addCommand(list).addCommand(cancel);
+  return new Command('operator')
+    .description('list and cancel operators')
+    .addCommand(list)
+    .addCommand(history)
+    .addCommand(cancel);
 }

@@ -198,10 +198,12 @@ export class AdminClient {
     );
   }
 
-  async listOperators(history = false): Promise<Operator[]> {
-    return (await this.#read(AdminService.listOperators, { history })).operators;
+  /** shardId 0: of any shard. The history goes back over changes of the placement leader. */
+  async listOperators(history = false, shardId = 0): Promise<Operator[]> {
+    return (await this.#read(AdminService.listOperators, { history, shardId })).operators;
   }
 
+  /** @throws SkerryError FAILED_PRECONDITION MERGE_BEGUN: the stores end the merge, or take it back, by themselves. */
   async cancelOperator(operatorId: number): Promise<Operator> {
     const reply = await this.#change(AdminService.cancelOperator, { operatorId });
     return must(reply.operator, 'an operator in the reply');

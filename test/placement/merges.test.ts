@@ -79,6 +79,7 @@ t.test(
     const { operators } = await call(stage.member.admin, AdminService.listOperators, {
       clusterId: stage.clusterId,
       history: true,
+      shardId: 0,
     });
     const merges = operators.filter((o) => o.kind === 'merge-shards');
     t.equal(merges.filter((o) => o.state === OperatorState.SUCCESS).length, 4);

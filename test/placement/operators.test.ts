@@ -274,10 +274,10 @@ t.test('a refusal for good ends the operator, a passing one does not', async (t)
 t.test('a canceled operator leaves its shard free', async (t) => {
   const cluster = driven({ replicas: { 1: 'v' } });
   const operator = admit(cluster, [add]);
-  t.equal(cluster.controller.cancel(operator.operatorId, 'enough'), operator);
+  t.same(cluster.controller.cancel(operator.operatorId, 'enough'), { ok: true, operator });
   t.equal(operator.state, 'canceled');
   t.equal(operator.reason, 'enough');
-  t.equal(cluster.controller.cancel(operator.operatorId, 'again'), null);
+  t.same(cluster.controller.cancel(operator.operatorId, 'again'), { ok: false, reason: 'NOT_RUNNING' });
   t.equal(cluster.operators.onShard(1), undefined);
 });
 

@@ -112,6 +112,10 @@ export interface Operator {
   ageMs: number;
   /** Why it was made, or why it ended. */
   reason: string;
+  /** Who asked for it: admin, checker or scheduler. */
+  source: string;
+  /** Milliseconds since it ended; absent: it has not. */
+  endedAgeMs?: number | undefined;
 }
 
 /**
@@ -316,10 +320,11 @@ export interface DrainStoreResponse {
   store: Store | undefined;
 }
 
-/** ListOperatorsRequest: history true adds finished ones. */
+/** ListOperatorsRequest: history true adds finished ones; shard_id 0 means those of any shard. */
 export interface ListOperatorsRequest {
   clusterId: number;
   history: boolean;
+  shardId: number;
 }
 
 /** ListOperatorsResponse has them, newest last. */
@@ -481,7 +486,18 @@ export interface GetClusterStatusResponse {
 }
 
 function createBaseOperator(): Operator {
-  return { operatorId: 0, shardId: 0, kind: '', state: 0, steps: [], currentStep: 0, ageMs: 0, reason: '' };
+  return {
+    operatorId: 0,
+    shardId: 0,
+    kind: '',
+    state: 0,
+    steps: [],
+    currentStep: 0,
+    ageMs: 0,
+    reason: '',
+    source: '',
+    endedAgeMs: undefined,
+  };
 }
 
 export const Operator: MessageFns<Operator> = {
@@ -509,6 +525,12 @@ export const Operator: MessageFns<Operator> = {
     }
     if (message.reason !== '') {
       writer.uint32(66).string(message.reason);
+    }
+    if (message.source !== '') {
+      writer.uint32(74).string(message.source);
+    }
+    if (message.endedAgeMs !== undefined) {
+      writer.uint32(80).uint64(message.endedAgeMs);
     }
     return writer;
   },
@@ -590,6 +612,22 @@ export const Operator: MessageFns<Operator> = {
             message.reason = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.endedAgeMs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -615,6 +653,8 @@ export const Operator: MessageFns<Operator> = {
     message.currentStep = object.currentStep ?? 0;
     message.ageMs = object.ageMs ?? 0;
     message.reason = object.reason ?? '';
+    message.source = object.source ?? '';
+    message.endedAgeMs = object.endedAgeMs ?? undefined;
     return message;
   },
 };
@@ -2788,7 +2828,7 @@ export const DrainStoreResponse: MessageFns<DrainStoreResponse> = {
 };
 
 function createBaseListOperatorsRequest(): ListOperatorsRequest {
-  return { clusterId: 0, history: false };
+  return { clusterId: 0, history: false, shardId: 0 };
 }
 
 export const ListOperatorsRequest: MessageFns<ListOperatorsRequest> = {
@@ -2798,6 +2838,9 @@ export const ListOperatorsRequest: MessageFns<ListOperatorsRequest> = {
     }
     if (message.history !== false) {
       writer.uint32(16).bool(message.history);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(24).uint64(message.shardId);
     }
     return writer;
   },
@@ -2831,6 +2874,14 @@ export const ListOperatorsRequest: MessageFns<ListOperatorsRequest> = {
             message.history = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2850,6 +2901,7 @@ export const ListOperatorsRequest: MessageFns<ListOperatorsRequest> = {
     const message = createBaseListOperatorsRequest();
     message.clusterId = object.clusterId ?? 0;
     message.history = object.history ?? false;
+    message.shardId = object.shardId ?? 0;
     return message;
   },
 };
