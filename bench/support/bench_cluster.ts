@@ -29,11 +29,16 @@ export class BenchCluster {
   async createKeyspace(options: { readonly shards?: number; readonly splitKeys?: string[] }): Promise<void> {
     const admin = await AdminClient.connect({ placement: this.local.placement, timeoutMs: keyspaceWaitMs });
     try {
-      const exists = (await admin.listKeyspaces()).some(({ name }) => name === keyspace);
-      if (!exists) await admin.createKeyspace(keyspace, { ...options, wait: true });
-    } catch (error) {
-      // On a busy machine the connection may miss its keepalive while thousands of shards are made. They are made all the same.
-      if (!(error instanceof SkerryError && error.code === 'UNDETERMINED')) throw error;
+      const exists = async (): Promise<boolean> => (await admin.listKeyspaces()).some(({ name }) => name === keyspace);
+      while (!(await exists())) {
+        try {
+          await admin.createKeyspace(keyspace, { ...options, wait: true });
+          return;
+        } catch (error) {
+          // On a busy machine the connection may miss its keepalive before the request came, or while thousands of shards are made.
+          if (!(error instanceof SkerryError && error.code === 'UNDETERMINED')) throw error;
+        }
+      }
       await untilLed(admin, options.shards ?? (options.splitKeys?.length ?? 0) + 1);
     } finally {
       admin.close();
