@@ -58,15 +58,20 @@ export interface SessionChange {
   readonly record: SessionRecord | null;
 }
 
+const defaultLimits: SessionLimits = Object.freeze({ sessions: shardSessionsMax, sequences: sessionSequencesMax });
+/** What all shards without sessions share: a map for each of ten thousand would be heap for nothing. Never written. */
+const noSessions = new Map<number, Session>();
+
 export class SessionTable {
   /** Least recently used first (by lastIndex). */
-  private readonly sessions = new Map<number, Session>();
-  private readonly dirty = new Set<number>();
+  private sessions = noSessions;
+  /** Null: nothing has changed. */
+  private dirty: Set<number> | null = null;
   private readonly limits: SessionLimits;
   /** No session with a higher id was ever dropped; 0: none was. */
   private droppedUpTo = 0;
 
-  constructor(limits: SessionLimits = { sessions: shardSessionsMax, sequences: sessionSequencesMax }) {
+  constructor(limits: SessionLimits = defaultLimits) {
     this.limits = limits;
   }
 
@@ -80,7 +85,7 @@ export class SessionTable {
     for (const [sessionId, record] of sorted) {
       if (sessionId === evictionMarkId) table.droppedUpTo = record.ackedBelow;
       else
-        table.sessions.set(sessionId, {
+        table.put(sessionId, {
           floor: record.ackedBelow,
           applied: [...record.applied],
           refused: [...record.refused],
@@ -140,7 +145,7 @@ export class SessionTable {
       assert(index >= session.lastIndex, 'log indexes of one shard do not go back');
       this.sessions.delete(sessionId);
     }
-    this.sessions.set(sessionId, session);
+    this.put(sessionId, session);
     session.lastIndex = index;
     raiseFloorOf(session, ackedBelow, index, keys);
     const list = session[outcome];
@@ -150,15 +155,25 @@ export class SessionTable {
     }
     const surplus = list.length - this.limits.sequences;
     if (surplus > 0) raiseFloor(session, (list[surplus - 1] ?? 0) + 1);
-    this.dirty.add(sessionId);
+    this.changed(sessionId);
     if (this.sessions.size > this.limits.sessions) this.evict();
+  }
+
+  private put(sessionId: number, session: Session): void {
+    if (this.sessions === noSessions) this.sessions = new Map();
+    this.sessions.set(sessionId, session);
+  }
+
+  private changed(sessionId: number): void {
+    this.dirty ??= new Set();
+    this.dirty.add(sessionId);
   }
 
   /** The rows that changed since the last call, once each. */
   takeChanges(): SessionChange[] {
     const changes: SessionChange[] = [];
-    for (const sessionId of this.dirty) changes.push({ sessionId, record: this.recordOf(sessionId) });
-    this.dirty.clear();
+    for (const sessionId of this.dirty ?? []) changes.push({ sessionId, record: this.recordOf(sessionId) });
+    this.dirty = null;
     return changes;
   }
 
@@ -189,8 +204,8 @@ export class SessionTable {
     }
     this.sessions.delete(oldest);
     this.droppedUpTo = Math.max(this.droppedUpTo, oldest);
-    this.dirty.add(oldest);
-    this.dirty.add(evictionMarkId);
+    this.changed(oldest);
+    this.changed(evictionMarkId);
   }
 }
 

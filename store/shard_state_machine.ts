@@ -118,9 +118,10 @@ export class ShardStateMachine implements StateMachine {
   private current: Shard;
   private currentPhase: Exclude<ReplicaPhase, 'leaving'>;
   private isMember: boolean;
-  private keys: ShardKeys;
+  /** Null: made when it is wanted next. */
+  private keysMade: ShardKeys | null = null;
   private sessions: SessionTable;
-  private recordWriter: ReplicaRecordWriter;
+  private recordWriter: ReplicaRecordWriter | null = null;
   private appliedIndex: number;
   private appliedTerm: number;
   /** Entries that keysToRead() has decoded and apply() has not met yet, in log order. */
@@ -131,12 +132,11 @@ export class ShardStateMachine implements StateMachine {
   constructor(host: ShardHost, state: ShardState) {
     this.host = host;
     this.replicaId = state.replicaId;
-    this.current = state.shard;
+    // A list that was decoded has room for more: a copy is as long as it must be.
+    this.current = { ...state.shard, replicas: state.shard.replicas.slice() };
     this.currentPhase = state.phase;
     this.isMember = isMemberOf(state.shard, state.replicaId);
-    this.keys = new ShardKeys(state.shard);
     this.sessions = state.sessions;
-    this.recordWriter = new ReplicaRecordWriter(state.replicaId, state.shard);
     this.appliedIndex = state.applied.index;
     this.appliedTerm = state.applied.term;
   }
@@ -233,6 +233,7 @@ export class ShardStateMachine implements StateMachine {
     assert(this.currentPhase === 'normal', 'entries are applied to an initialized replica only');
     this.writeSessions(ctx);
     this.changes = null;
+    this.recordWriter ??= new ReplicaRecordWriter(this.replicaId, this.current);
     ctx.batch.put(replicaKey(this.shardId), this.recordWriter.encode(this.appliedIndex, this.appliedTerm));
   }
 
@@ -286,6 +287,16 @@ export class ShardStateMachine implements StateMachine {
     this.currentPhase = 'removed';
   }
 
+  trim(): void {
+    this.keysMade = null;
+    this.recordWriter = null;
+    if (this.decoded.length === 0) this.decoded = [];
+  }
+
+  private get keys(): ShardKeys {
+    return (this.keysMade ??= new ShardKeys(this.current));
+  }
+
   private isRemoved(): boolean {
     return this.currentPhase === 'removed';
   }
@@ -299,8 +310,8 @@ export class ShardStateMachine implements StateMachine {
   private setShard(shard: Shard): void {
     this.current = shard;
     this.isMember = isMemberOf(shard, this.replicaId);
-    this.keys = new ShardKeys(shard);
-    this.recordWriter = new ReplicaRecordWriter(this.replicaId, shard);
+    this.keysMade = null;
+    this.recordWriter = null;
   }
 
   private takeDecoded(commands: readonly Command[]): readonly (WriteCommand | null)[] {

@@ -176,6 +176,8 @@ export interface StateMachine {
   finishBatch(ctx: ApplyContext): void;
   /** Host id of a replica; 0 if not known. */
   hostOf(replicaId: number): number;
+  /** The group hibernates: gives back what is quickly made again. Ten thousand groups do this. */
+  trim?(): void;
   /** A consistent copy as of everything applied; memory bounded whatever its size. */
   openSnapshot(): Promise<StateSnapshot>;
   /**

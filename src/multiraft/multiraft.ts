@@ -12,6 +12,7 @@ import { Beats } from './beats.js';
 import { Budget } from './budget.js';
 import { Compactor } from './compactor.js';
 import type { HostContext } from './context.js';
+import { coreSettings } from './core_config.js';
 import { Counters } from './counters.js';
 import { Deferred } from './deferred.js';
 import { DiskStall } from './disk_stall.js';
@@ -89,7 +90,8 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
       (hostId) => this.campaigns.hostBack(hostId),
     );
     const awake = new AwakeSet();
-    this.parts = { host, turn, writer, outbox, apply, installer, sender, awake, liveness, nextReadContext };
+    const settings = coreSettings(host);
+    this.parts = { host, settings, turn, writer, outbox, apply, installer, sender, awake, liveness, nextReadContext };
     const stall = new DiskStall(host, writer, this.peers, suspects);
     this.campaigns = new EarlyCampaigns(host, liveness, suspects, this.peers);
     this.forwarding = new Forwarding(host);

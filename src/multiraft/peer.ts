@@ -13,6 +13,7 @@ import {
   type SnapshotMeta,
   emptyBuffer,
 } from '../raft/message.js';
+import type { RaftSettings } from '../raft/config.js';
 import { RawNode } from '../raft/raw_node.js';
 import type { Ready, Role } from '../raft/ready.js';
 import type { GroupLog } from '../raftlog/raft_log.js';
@@ -23,7 +24,7 @@ import type { ApplyLoop } from './apply_loop.js';
 import type { ApplyPass } from './apply_pass.js';
 import type { AwakeSet } from './awake_set.js';
 import { isRunning, type HostContext } from './context.js';
-import { coreConfig } from './core_config.js';
+import { replicaStart } from './core_config.js';
 import { statusOf } from './group_status.js';
 import type { Command, CommandKind, Group, GroupSpec, GroupStatus, StateMachine } from './host.js';
 import { Hibernation } from './hibernation.js';
@@ -44,6 +45,7 @@ import type { Turn } from './turn.js';
 /** The host's parts that a peer hands its work to. */
 export interface PeerParts {
   readonly host: HostContext;
+  readonly settings: RaftSettings;
   readonly turn: Turn;
   readonly writer: LogWriter;
   readonly outbox: Outbox;
@@ -99,7 +101,8 @@ export class Peer implements Group, StorageOwner {
   confState: ConfState;
 
   private inbox: Message[] = [];
-  private readonly proposals: Proposals;
+  /** Null: none since it was made or slept last. */
+  private proposals: Proposals | null = null;
   private reads: PeerReads | null = null;
   /** Null: none. A map for each of ten thousand groups would be heap for nothing. */
   private learnedHosts: Map<number, number> | null = null;
@@ -120,12 +123,12 @@ export class Peer implements Group, StorageOwner {
     this.confState = spec.confState;
     this.appends = new Appends(this, parts, log.hardState);
     const storage = new StorageAdapter(log, this, spec.applied.index, spec.confState);
-    this.core = new RawNode(coreConfig(this.host, spec, isNew), storage);
+    const { settings } = parts;
+    this.core = new RawNode({ ...settings, ...replicaStart(this.host, spec, isNew) }, storage, settings);
     this.seenTerm = this.core.term;
     this.usedTick = this.host.tick;
     this.hibernation = new Hibernation(this, parts);
     parts.awake.add(this);
-    this.proposals = new Proposals(this.host, this.core);
   }
 
   // What callers ask.
@@ -144,19 +147,23 @@ export class Peer implements Group, StorageOwner {
 
   propose(kind: CommandKind, bytes: Buffer, done: ProposalDone): void {
     if (!this.isOpen()) {
-      this.proposals.refuseLater(done, 'stopped');
+      this.taken().refuseLater(done, 'stopped');
       return;
     }
-    this.proposals.add(kind, bytes, done);
+    this.taken().add(kind, bytes, done);
     this.use();
+  }
+
+  private taken(): Proposals {
+    return (this.proposals ??= new Proposals(this.host, this.core));
   }
 
   proposeConfChange(change: ConfChange, done: ProposalDone): void {
     if (!this.isOpen()) {
-      this.proposals.refuseLater(done, 'stopped');
+      this.taken().refuseLater(done, 'stopped');
       return;
     }
-    this.proposals.addChange(change, done);
+    this.taken().addChange(change, done);
     this.use();
   }
 
@@ -267,7 +274,7 @@ export class Peer implements Group, StorageOwner {
     if (this.core.role === 'leader') this.hibernation.tickLeader();
     // Otherwise a replica that was removed while nobody could tell it would believe in its leader for ever.
     if (this.core.isDeaf()) this.forgetLeader();
-    if (this.proposals.awaited > 0) this.proposals.expire();
+    this.proposals?.expire();
     this.reads?.tick();
   }
 
@@ -282,13 +289,15 @@ export class Peer implements Group, StorageOwner {
   isIdle(isAway: (replicaId: number) => boolean): boolean {
     if (this.stopped || this.removed || !this.isInitialized || this.inbox.length > 0) return false;
     if (this.applyJobs > 0 || this.unsyncedWrites > 0 || this.hasSnapshot || this.host.diskStalled) return false;
-    if (this.proposals.awaited > 0 || this.reads?.isEmpty === false) return false;
+    if ((this.proposals?.awaited ?? 0) > 0 || this.reads?.isEmpty === false) return false;
     return this.appliedIndex === this.core.commit && this.core.isSettled(isAway);
   }
 
   /** It is idle and falls asleep: what only a group in use needs is given back. */
   trim(): void {
     this.reads = null;
+    this.proposals = null;
+    this.stateMachine.trim?.();
   }
 
   /** The leader's host is gone: stop believing in it, so that a candidate can have this vote at once. */
@@ -345,7 +354,7 @@ export class Peer implements Group, StorageOwner {
       for (const message of arrived) this.core.step(message);
     }
     this.noticeLeadership();
-    this.proposals.flush();
+    this.proposals?.flush();
     this.reads?.startRound();
     this.hibernation.obey();
     if (this.core.hasReady()) this.handle(this.core.ready());
@@ -384,7 +393,7 @@ export class Peer implements Group, StorageOwner {
 
   /** The log goes on behind a snapshot: what waited for entries inside of it will not see them. */
   skippedTo(index: number): void {
-    this.proposals.skippedTo(index);
+    this.proposals?.skippedTo(index);
     this.reads?.appliedTo(index);
     this.markDirty();
   }
@@ -393,7 +402,7 @@ export class Peer implements Group, StorageOwner {
 
   /** Commands of an entry that this peer proposed itself, if they are still at hand. */
   proposedCommands(index: number, term: number): readonly Command[] | null {
-    return this.proposals.commandsOf(index, term);
+    return this.proposals?.commandsOf(index, term) ?? null;
   }
 
   /** Evaluates one committed entry and notes what becomes of those who wait for it. */
@@ -411,11 +420,13 @@ export class Peer implements Group, StorageOwner {
     } else {
       results = this.stateMachine.apply(entry.index, entry.term, commands, pass);
     }
-    for (let waiter = this.proposals.take(entry.index); waiter !== null; waiter = waiter.older) {
-      if (waiter.term !== entry.term || refused) pass.settleDropped(this.proposals, waiter, 'rejected');
+    const { proposals } = this;
+    if (proposals === null) return;
+    for (let waiter = proposals.take(entry.index); waiter !== null; waiter = waiter.older) {
+      if (waiter.term !== entry.term || refused) pass.settleDropped(proposals, waiter, 'rejected');
       // The core put an empty entry in the place of a membership change that came too early.
-      else if (waiter.commands === null && !isChange) pass.settleDropped(this.proposals, waiter, 'confChangePending');
-      else pass.settleApplied(this.proposals, waiter, results);
+      else if (waiter.commands === null && !isChange) pass.settleDropped(proposals, waiter, 'confChangePending');
+      else pass.settleApplied(proposals, waiter, results);
     }
   }
 
@@ -464,7 +475,7 @@ export class Peer implements Group, StorageOwner {
     this.seenLeaderId = leaderId;
     this.seenTerm = term;
     if (leaderId !== 0) this.core.setElectionPriority(0);
-    if (led && !(leads && sameReign)) this.proposals.leadershipLost();
+    if (led && !(leads && sameReign)) this.proposals?.leadershipLost();
     if (!sameReign) this.reads?.reignEnded();
     if (report) this.stateMachine.leaderChanged(leaderId, term, leads);
   }
@@ -475,7 +486,7 @@ export class Peer implements Group, StorageOwner {
       this.stopped = true;
       this.parts.awake.remove(this);
       this.inbox = [];
-      this.proposals.stop();
+      this.proposals?.stop();
       this.reads?.stop();
     }
     await this.appends.stop();

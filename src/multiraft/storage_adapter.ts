@@ -1,3 +1,4 @@
+import { must } from '../base/assert.js';
 import type { ConfState, Entry, HardState, SnapshotMeta } from '../raft/message.js';
 import type { EntriesUnavailable, RaftStorage } from '../raft/storage.js';
 import { RaftLogError } from '../raftlog/log_error.js';
@@ -22,7 +23,8 @@ export interface StorageOwner {
 export class StorageAdapter implements RaftStorage {
   private readonly log: GroupLog;
   private readonly owner: StorageOwner;
-  private readonly initial: { hardState: HardState | null; confState: ConfState };
+  /** Handed out once. */
+  private initial: { hardState: HardState | null; confState: ConfState } | null;
   private loading: Set<number> | null = null;
 
   /** applied raises the commit index: it is not synced with every advance, and what is applied was committed. */
@@ -35,7 +37,9 @@ export class StorageAdapter implements RaftStorage {
   }
 
   initialState(): { hardState: HardState | null; confState: ConfState } {
-    return this.initial;
+    const initial = must(this.initial, 'the initial state, which is asked for once');
+    this.initial = null;
+    return initial;
   }
 
   firstIndex(): number {

@@ -43,8 +43,12 @@ export function sortedIds(ids: Iterable<number>): readonly number[] {
   return [...new Set(ids)].sort((a, b) => a - b);
 }
 
-/** The same configuration with its lists in order; checked. */
+/** The same configuration with its lists in order; checked. One that is in order is returned as it is. */
 export function normalConfState(conf: ConfState): ConfState {
+  if ([conf.voters, conf.votersOutgoing, conf.learners, conf.learnersNext].every(isAscending)) {
+    checkConfState(conf);
+    return conf;
+  }
   const normal: ConfState = {
     voters: sortedIds(conf.voters),
     votersOutgoing: sortedIds(conf.votersOutgoing),
@@ -54,6 +58,10 @@ export function normalConfState(conf: ConfState): ConfState {
   };
   checkConfState(normal);
   return normal;
+}
+
+function isAscending(ids: readonly number[]): boolean {
+  return ids.every((id, at) => at === 0 || id > (ids[at - 1] ?? 0));
 }
 
 /** Throws AssertionError for a configuration that no sequence of changes leads to. */

@@ -53,9 +53,23 @@ export const batchingSendPolicy: SendPolicy = Object.freeze({
   coalesceAcks: true,
 });
 
-export interface RaftConfig {
+/** What one replica starts with. Read once. */
+export interface ReplicaStart {
   /** Replica id, above 0. */
   readonly id: number;
+  /** Index that the state machine has applied; entries up to it are not handed out again. */
+  readonly applied: number;
+  /**
+   * With a lease clock: when this replica, in this life of the process or an earlier one, may have heard a leader last. Absent: now,
+   * which is right for a replica that was here before.
+   */
+  readonly promisedAtMs?: number;
+  /** 0, the default, campaigns first; a replica of priority p waits p election timeouts longer. Never a matter of safety. */
+  readonly electionPriority?: number;
+}
+
+/** How replicas behave: one object for all that behave alike. */
+export interface RaftSettings {
   /** Ticks without a leader before a follower campaigns; the real timeout is drawn from [electionTick, 2 electionTick - 1]. */
   readonly electionTick: number;
   /** Ticks between heartbeats, below electionTick. */
@@ -70,8 +84,6 @@ export interface RaftConfig {
   readonly maxInflightBytes: number;
   /** Payload bytes that a leader holds uncommitted before it refuses proposals. */
   readonly maxUncommittedEntriesSize: number;
-  /** Index that the state machine has applied; entries up to it are not handed out again. */
-  readonly applied: number;
   /** Ask before raising the term (thesis §9.6). */
   readonly preVote: boolean;
   /** A leader without an active quorum steps down; voters that hear a leader ignore candidates (thesis §6.2, §4.2.3). */
@@ -92,18 +104,13 @@ export interface RaftConfig {
   readonly readOnlyOption: ReadOnlyOption;
   /** What leases run on. Absent: own ticks, which is only safe where ticks never come late. */
   readonly leaseClock?: LeaseClock;
-  /**
-   * With a lease clock: when this replica, in this life of the process or an earlier one, may have heard a leader last. Absent: now,
-   * which is right for a replica that was here before.
-   */
-  readonly promisedAtMs?: number;
-  /** 0, the default, campaigns first; a replica of priority p waits p election timeouts longer. Never a matter of safety. */
-  readonly electionPriority?: number;
   /** A number in [0, 1); the only source of randomness. */
   readonly random: () => number;
   readonly logger: RaftLogger | null;
   readonly sendPolicy: SendPolicy;
 }
+
+export interface RaftConfig extends RaftSettings, ReplicaStart {}
 
 /** Throws AssertionError when the settings contradict each other. */
 export function checkConfig(c: RaftConfig): void {

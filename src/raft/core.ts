@@ -1,5 +1,5 @@
 import { assert, must } from '../base/assert.js';
-import type { RaftConfig } from './config.js';
+import type { RaftSettings, ReplicaStart } from './config.js';
 import { isMember, normalConfState } from './conf_state.js';
 import { RaftLog } from './log/raft_log.js';
 import { MsgType, newMessage, none } from './message.js';
@@ -55,7 +55,7 @@ export class Core {
   forwardedReads: ForwardedRead[] | null = null;
   heartbeatElapsed = 0;
 
-  readonly config: RaftConfig;
+  readonly config: RaftSettings;
   readonly id: number;
   readonly storage: RaftStorage;
   readonly log: RaftLog;
@@ -80,22 +80,22 @@ export class Core {
   /** Messages that may leave once everything unpersisted so far is durable. */
   deferred: Message[] = [];
 
-  constructor(config: RaftConfig, storage: RaftStorage) {
+  constructor(config: RaftSettings, start: ReplicaStart, storage: RaftStorage) {
     const { hardState, confState } = storage.initialState();
     this.config = config;
-    this.id = config.id;
+    this.id = start.id;
     this.storage = storage;
     this.conf = normalConfState(confState);
     this.log = new RaftLog(storage, config.maxCommittedSizePerReady);
     this.term = hardState?.term ?? 0;
     this.vote = hardState?.vote ?? none;
     // The state machine may be ahead of the last hard state that was written: what is applied was committed.
-    this.log.startAt(Math.max(hardState?.commit ?? 0, config.applied), config.applied);
+    this.log.startAt(Math.max(hardState?.commit ?? 0, start.applied), start.applied);
     // Whoever restarts may have promised a leader not to vote just before: keep that promise.
     this.leaderHeardAt = this.term > 0 ? 0 : -config.electionTick;
     // Answers to heartbeats do not wait for the term to be durable: a term of 0 proves nothing here.
-    if (config.leaseClock !== undefined) this.leaderHeardAt = config.promisedAtMs ?? config.leaseClock.stampMs;
-    this.electionPriority = config.electionPriority ?? 0;
+    if (config.leaseClock !== undefined) this.leaderHeardAt = start.promisedAtMs ?? config.leaseClock.stampMs;
+    this.electionPriority = start.electionPriority ?? 0;
     this.drawElectionTimeout();
   }
 

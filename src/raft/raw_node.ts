@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
 import { checkConfig, checkElectionPriority } from './config.js';
-import type { RaftConfig } from './config.js';
+import type { RaftConfig, RaftSettings } from './config.js';
 import type { ConfChange } from './conf_change.js';
 import { encodeConfChange } from './conf_change_codec.js';
 import { Core } from './core.js';
@@ -47,9 +47,10 @@ export class RawNode {
   /** Without async storage writes: what advance() will step. Null: no Ready is out. */
   private onAdvance: readonly Message[] | null = null;
 
-  constructor(config: RaftConfig, storage: RaftStorage) {
+  /** `settings`: those of `config` as an object that many replicas share; default: `config` itself is kept. */
+  constructor(config: RaftConfig, storage: RaftStorage, settings: RaftSettings = config) {
     checkConfig(config);
-    const core = new Core(config, storage);
+    const core = new Core(settings, config, storage);
     this.core = core;
     this.asyncStorage = config.asyncStorageWrites;
     this.readyLeaderId = core.leaderId;

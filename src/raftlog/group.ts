@@ -200,8 +200,15 @@ export class Group implements GroupLog {
   /** The slot of the entry after the last one, which there is from now on. */
   private nextSlot(): number {
     const at = (this.head + this.count++) % blockSlots;
-    if (at === 0) this.blocks.push(this.slots.take());
+    if (at === 0) this.addBlock();
     return must(this.blocks.at(-1), 'last block') + at;
+  }
+
+  /** Most groups have one block: a list of exactly one takes a sixth of one that was pushed to. */
+  private addBlock(): void {
+    const block = this.slots.take();
+    if (this.blocks.length === 0) this.blocks = [block];
+    else this.blocks.push(block);
   }
 
   /** The entry in this slot is no longer needed. */

@@ -199,7 +199,7 @@ const sessionFaults: readonly Mutant[] = [
     'INV-12, known fault of peers: progress corrupted by a late ack after remove and add',
     'membership',
     'tracker/peer_table',
-    "      if (fates.get(peer.id) !== 'kept') this.removals.set(peer.id, (this.removals.get(peer.id) ?? 0) + 1);\n",
+    '      this.removals.set(peer.id, (this.removals.get(peer.id) ?? 0) + 1);\n',
     '',
   ),
   mutant(

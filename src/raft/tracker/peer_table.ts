@@ -15,8 +15,8 @@ export interface PeerTableOptions {
 /** A leader's members, ids ascending. Lives as long as the leadership. */
 export class PeerTable {
   private readonly options: PeerTableOptions;
-  /** How often an id was removed under this leadership; only ids that were. */
-  private readonly removals = new Map<number, number>();
+  /** How often an id was removed under this leadership; only ids that were. Null: none. */
+  private removals: Map<number, number> | null = null;
   private members: readonly Progress[] = [];
   private incoming: readonly Progress[] = [];
   private outgoing: readonly Progress[] = [];
@@ -45,7 +45,9 @@ export class PeerTable {
   /** Takes a new configuration. New members start as probes at `next`, as if just heard from. */
   reconfigure(conf: ConfState, fates: ReadonlyMap<number, MemberFate>, next: number, round: number): void {
     for (const peer of this.members) {
-      if (fates.get(peer.id) !== 'kept') this.removals.set(peer.id, (this.removals.get(peer.id) ?? 0) + 1);
+      if (fates.get(peer.id) === 'kept') continue;
+      this.removals ??= new Map();
+      this.removals.set(peer.id, (this.removals.get(peer.id) ?? 0) + 1);
     }
     const members = memberIds(conf).map((id) => {
       const known = fates.get(id) === 'kept' ? this.find(id) : null;
@@ -57,7 +59,7 @@ export class PeerTable {
   private make(id: number, next: number, round: number, recentActive: boolean): Progress {
     return new Progress({
       id,
-      session: this.removals.get(id) ?? 0,
+      session: this.removals?.get(id) ?? 0,
       roundFloor: round,
       next,
       learner: false,
