@@ -1,6 +1,7 @@
-import type { AdminClient } from '../src/client/index.js';
+import { AdminClient } from '../src/client/index.js';
 import { BenchCluster, cpuFigures } from './support/bench_cluster.js';
 import { figuresOf, keepRate } from './support/drive.js';
+import { keyspaceWaitMs, writableMsMax } from './support/limits.js';
 import { untilPlacementRests } from './support/placement_rest.js';
 import type { OptionsOf } from './support/options.js';
 import { readOptions } from './support/options.js';
@@ -30,12 +31,15 @@ export async function run(args: string[]): Promise<void> {
     const startMs = performance.now();
     await cluster.createKeyspace({ shards: options.shards });
     console.log(`${options.shards} shards: created in ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
-    await cluster.local.withAdmin(async (admin) => {
+    const admin = await AdminClient.connect({ placement: cluster.local.placement, timeoutMs: keyspaceWaitMs });
+    try {
       await untilPlacementRests(cluster.local);
       report.add('a fourth store', await change(cluster, admin, options, () => cluster.local.addStore()));
       const first = cluster.local.stores[0]?.ready.storeId ?? 0;
       report.add('a drain', await change(cluster, admin, options, () => admin.drainStore(first)));
-    });
+    } finally {
+      admin.close();
+    }
   } finally {
     await cluster.stop();
   }
@@ -49,7 +53,7 @@ async function change(
   options: Options,
   make: () => Promise<unknown>,
 ): Promise<Record<string, number>> {
-  const client = await cluster.connect();
+  const client = await cluster.connect({ timeoutMs: writableMsMax });
   try {
     const all = keyPerShard(options.shards);
     const stride = Math.max(1, Math.floor(all.length / options.keys));
