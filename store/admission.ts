@@ -78,6 +78,8 @@ export class Admission {
     targetMs: writeDelayTargetMs,
     intervalMs: writeDelayIntervalMs,
     opsMin: writeWindowOpsMin,
+    // A store that knows nothing refuses nothing: clients begin with little.
+    opsFirst: storeOpsMax,
     opsMax: storeOpsMax,
     growthOps: writeWindowGrowthOps,
   });

@@ -7,7 +7,9 @@ export interface DelayWindowLimits {
   readonly intervalMs: number;
   /** The window never gets smaller, and this many are never a queue. */
   readonly opsMin: number;
-  /** The window at first, and at most. */
+  /** The window before anything is known. */
+  readonly opsFirst: number;
+  /** The window at most. */
   readonly opsMax: number;
   /** What the window grows by in an interval that keeps the target. */
   readonly growthOps: number;
@@ -37,12 +39,15 @@ export class DelayWindow {
 
   constructor(limits: DelayWindowLimits) {
     assert(
-      limits.opsMin >= 1 && limits.opsMin <= limits.opsMax && limits.growthOps >= 1,
+      limits.opsMin >= 1 &&
+        limits.opsMin <= limits.opsFirst &&
+        limits.opsFirst <= limits.opsMax &&
+        limits.growthOps >= 1,
       'a window has room to move in',
     );
     assert(limits.targetMs > 0 && limits.intervalMs > 0, 'a window has a target and looks at it');
     this.#limits = limits;
-    this.#opsMax = limits.opsMax;
+    this.#opsMax = limits.opsFirst;
   }
 
   /** How many operations may be under way now. */

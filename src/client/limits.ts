@@ -9,22 +9,30 @@ export const inFlightOpsMax: number = 4_096;
 export const inFlightBytesMax = 64 * 1024 * 1024;
 /** Operations that wait for room in flight. Past it the caller gets CLIENT_OVERLOADED, not a longer queue. */
 export const waitingOpsMax = 65_536;
-/** Operations that may wait whatever the rate at which they find room: a few frames, so that the rate goes on being measured. */
-export const waitingOpsFree: number = 256;
-/** The share of its time that an operation may be expected to wait for room and for its answer; else it is refused at once. */
-export const waitingShareMax = 0.5;
+/** Operations that may wait whatever the rate at which they find room: half a frame, so that the rate goes on being measured. */
+export const waitingOpsFree: number = 64;
+/**
+ * The share of its time that an operation may be expected to wait for room and for its answer; else it is refused at once. Small,
+ * because the rest is for what cannot be foreseen: an election, a slower store, a pause of this process.
+ */
+export const waitingShareMax = 0.25;
 /** The interval over which the rate is taken at which waiting operations find room, and how fast older ones are forgotten. */
 export const departureIntervalMs = 100;
 export const departureHalfLifeMs = 500;
 
-/** How long answers may all take before fewer operations are kept in flight. Above what stores themselves allow. */
-export const serviceTargetMs = 1_000;
+/**
+ * How long answers may all take before fewer operations are kept in flight. Below what stores themselves allow: what waits in
+ * a client can be refused before a store has worked for it, and stores are left to refuse what too many clients ask.
+ */
+export const serviceTargetMs = 300;
 /** How often that is looked at. */
 export const serviceIntervalMs = 100;
-/** Operations that are kept in flight however long they take: two frames. */
-export const inFlightOpsMin: number = 256;
+/** Operations that are kept in flight however long they take: half a frame. Many clients of a slow store have as many each. */
+export const inFlightOpsMin: number = 64;
+/** Operations that are kept in flight before it is known how long they take; twice as many each interval while it is short. */
+export const inFlightOpsFirst: number = 256;
 /** What the bound in flight grows by in such an interval while answers come in time. */
-export const inFlightGrowthOps = 64;
+export const inFlightGrowthOps = 32;
 /** For how long the least time of an answer is remembered, and how many answers it takes to know it. */
 export const serviceWindowMs = 1_000;
 export const serviceSamplesMin = 64;
@@ -94,5 +102,5 @@ assert(inFlightBytesMax >= commandBytesMax, 'the largest command may be in fligh
 assert(inFlightOpsLimit + batchKeysMax <= outstandingSlotsMax, 'what may be in flight has slots');
 assert(inFlightOpsMax <= inFlightOpsLimit, 'the default may be chosen');
 assert(waitingOpsFree < waitingOpsMax, 'free places to wait are among the places to wait');
-assert(inFlightOpsMin <= inFlightOpsMax, 'the least in flight is allowed');
+assert(inFlightOpsMin <= inFlightOpsFirst && inFlightOpsFirst <= inFlightOpsMax, 'what is in flight first is allowed');
 assert(backoffFirstMs <= backoffMaxMs && suspectFirstMs <= suspectMaxMs, 'delays grow');

@@ -3,6 +3,7 @@ import { isOverloadLimit } from '../base/overload_limits.js';
 import type { SkerryError } from './errors.js';
 import {
   inFlightGrowthOps,
+  inFlightOpsFirst,
   inFlightOpsMin,
   sendTimeMsMin,
   serviceIntervalMs,
@@ -38,6 +39,7 @@ export class LoadControl {
       targetMs: serviceTargetMs,
       intervalMs: serviceIntervalMs,
       opsMin: Math.min(inFlightOpsMin, inFlightOps),
+      opsFirst: Math.min(inFlightOpsFirst, inFlightOps),
       opsMax: inFlightOps,
       growthOps: inFlightGrowthOps,
     });

@@ -3,7 +3,14 @@ import t from 'tap';
 import type { DelayWindowLimits } from '../../src/base/delay_window.js';
 import { DelayWindow } from '../../src/base/delay_window.js';
 
-const limits: DelayWindowLimits = { targetMs: 500, intervalMs: 100, opsMin: 8, opsMax: 1_024, growthOps: 16 };
+const limits: DelayWindowLimits = {
+  targetMs: 500,
+  intervalMs: 100,
+  opsMin: 8,
+  opsFirst: 1_024,
+  opsMax: 1_024,
+  growthOps: 16,
+};
 
 /** A window with so many operations under way. */
 function windowOf(ops: number): DelayWindow {
@@ -49,6 +56,13 @@ t.test('it grows in steps while the target is kept, and doubles far below it, up
   t.equal(window.opsMax, 1_024);
 });
 
+t.test('it begins with little, and doubles each interval while that takes little time', async (t) => {
+  const window = new DelayWindow({ ...limits, opsFirst: 16 });
+  t.equal(window.opsMax, 16);
+  for (let nowMs = 100; nowMs <= 300; nowMs += 100) window.observe(nowMs - 1, nowMs);
+  t.equal(window.opsMax, 64);
+});
+
 t.test('it never gets smaller than its least', async (t) => {
   const window = windowOf(200);
   for (let nowMs = 0; nowMs < 60_000; nowMs += 600) window.observe(nowMs, nowMs + 600);
@@ -66,7 +80,7 @@ t.test('a few slow operations are no queue', async (t) => {
 
 t.test('a server at three times its rate settles at a delay about the target, and stays busy', async (t) => {
   // A queue served at 2 operations a millisecond; 6 come, and are taken while there is room.
-  const window = new DelayWindow({ ...limits, opsMax: 100_000 });
+  const window = new DelayWindow({ ...limits, opsFirst: 100_000, opsMax: 100_000 });
   const queue: number[] = [];
   let served = 0;
   let slowestMs = 0;

@@ -10,7 +10,7 @@ interface Item {
 }
 
 const windowOf = (ops: number): DelayWindow =>
-  new DelayWindow({ targetMs: 1, intervalMs: 1, opsMin: ops, opsMax: ops, growthOps: 1 });
+  new DelayWindow({ targetMs: 1, intervalMs: 1, opsMin: ops, opsFirst: ops, opsMax: ops, growthOps: 1 });
 const item = (bytes: number): Item => ({ bytes, admitted: false, done: false });
 
 t.test('what finds no room waits in order, and past the waiting limit is refused', async (t) => {

@@ -4,35 +4,48 @@ import { overloadTriesMax, serviceTargetMs } from '../../src/client/limits.js';
 import type { Operation } from '../../src/client/operation.js';
 import { noKeys, WriteOperation } from '../../src/client/operation.js';
 import { Router } from '../../src/client/router.js';
+import { must } from '../../src/base/assert.js';
 import { serverIsBusy } from '../../src/base/wire_errors.js';
 import { Partitioning, ReplicaRole, ShardRoute } from '../../src/gen/skerry/v1/meta.js';
 import { encodeErrorResult, encodeWriteResult, ResultKind } from '../../src/wire/kv_codec.js';
 
-/** A client's router and one store on a clock that the test turns: the store works its queue off, or refuses. */
+interface Sent {
+  readonly router: Router;
+  readonly operation: Operation;
+}
+
+/** Clients' routers and one store on a clock that the test turns: the store works its queue off, or refuses. */
 class World {
   nowMs = 0;
   /** Taken in by the store and not worked on yet. */
-  readonly queue: Operation[] = [];
+  readonly queue: Sent[] = [];
   /** Operations sent, retries included; and those that were over by their turn. */
   sent = 0;
   inVain = 0;
   /** What operations came to: 'done' or the error's code. */
   readonly outcomes = new Map<string, number>();
+  /** How long operations that were done took, in the order of their ends. */
+  readonly tookMs: number[] = [];
   slowestMs = 0;
   lastError: SkerryError | null = null;
-  readonly router: Router;
-  private readonly gathered: Operation[] = [];
+  private readonly routers: readonly Router[];
+  private readonly gathered: Sent[] = [];
+  private submitted = 0;
 
-  constructor() {
+  constructor(clients = 1) {
+    this.routers = Array.from({ length: clients }, () => this.newRouter());
+  }
+
+  private newRouter(): Router {
     const port = {
-      send: (_storeId: number, operation: Operation): void => void this.gathered.push(operation),
+      send: (_storeId: number, operation: Operation): void => void this.gathered.push({ router, operation }),
       withdraw: (): void => undefined,
       lookUp: (): void => undefined,
       openSession: (): void => undefined,
       nextTurn: (fn: () => void): void => fn(),
     };
     const runtime = { nowMs: () => this.nowMs, random: () => 0.5 };
-    this.router = new Router(1, runtime, port, { inFlightOps: 4_096, inFlightBytes: 1e9, waitingOps: 65_536 });
+    const router = new Router(1, runtime, port, { inFlightOps: 4_096, inFlightBytes: 1e9, waitingOps: 65_536 });
     const replicas = [{ replicaId: 11, storeId: 1, role: ReplicaRole.VOTER }];
     const shard = {
       shardId: 1,
@@ -42,15 +55,17 @@ class World {
       replicas,
     };
     const bounds = { startKey: Buffer.alloc(0), endKey: Buffer.alloc(0), merge: undefined };
-    this.router.applyRoutes([
+    router.applyRoutes([
       { ...ShardRoute.create(), shard: { ...shard, ...bounds }, leaderReplicaId: 11, leaderStoreId: 1, term: 1 },
     ]);
-    this.router.sessionOpened(1);
+    router.sessionOpened(1);
+    return router;
   }
 
   write(timeoutMs: number): void {
     const beganMs = this.nowMs;
     const ended = (outcome: string): void => {
+      if (outcome === 'done') this.tookMs.push(this.nowMs - beganMs);
       this.outcomes.set(outcome, this.count(outcome) + 1);
       this.slowestMs = Math.max(this.slowestMs, this.nowMs - beganMs);
     };
@@ -64,7 +79,8 @@ class World {
         ended(error.code);
       },
     };
-    this.router.submit(new WriteOperation(init, noKeys, [], () => ended('done')));
+    const router = must(this.routers[this.submitted++ % this.routers.length], 'the next client');
+    router.submit(new WriteOperation(init, noKeys, [], () => ended('done')));
   }
 
   count(outcome: string): number {
@@ -72,8 +88,9 @@ class World {
   }
 
   /** What was gathered in this turn is written to the store. */
-  flush(): Operation[] {
-    const written = this.gathered.splice(0).filter((operation) => this.router.prepare(operation, 1, this.nowMs));
+  flush(): Sent[] {
+    const gathered = this.gathered.splice(0);
+    const written = gathered.filter(({ router, operation }) => router.prepare(operation, 1, this.nowMs));
     this.sent += written.length;
     return written;
   }
@@ -81,9 +98,9 @@ class World {
   /** A millisecond: the store takes in what was sent and serves so many, in order. */
   serve(count: number): void {
     this.queue.push(...this.flush());
-    for (const operation of this.queue.splice(0, count)) {
+    for (const { router, operation } of this.queue.splice(0, count)) {
       if (operation.done) this.inVain++;
-      this.router.answered(operation, ResultKind.write, encodeWriteResult({ applied: true, current: null }));
+      router.answered(operation, ResultKind.write, encodeWriteResult({ applied: true, current: null }));
     }
     this.pass();
   }
@@ -91,13 +108,13 @@ class World {
   /** A millisecond: the store refuses all that was sent. */
   refuse(limit: string, retryAfterMs: number): void {
     const body = encodeErrorResult(serverIsBusy(limit, retryAfterMs));
-    for (const operation of this.flush()) this.router.answered(operation, ResultKind.error, body);
+    for (const { router, operation } of this.flush()) router.answered(operation, ResultKind.error, body);
     this.pass();
   }
 
   pass(): void {
     this.nowMs++;
-    this.router.advance();
+    for (const router of this.routers) router.advance();
   }
 }
 
@@ -118,6 +135,31 @@ t.test(
     t.ok(world.slowestMs <= 2_000 + 10);
   },
 );
+
+for (const [clients, servedPerMs] of [
+  [1, 2],
+  [4, 2],
+  [4, 8],
+  [8, 2],
+] as const) {
+  t.test(
+    `${clients} clients that ask for three times what a store serves (${servedPerMs} a millisecond) leave no queue there that outlasts their time`,
+    async (t) => {
+      const world = new World(clients);
+      const seconds = 6;
+      for (let ms = 0; ms < seconds * 1_000; ms++) {
+        for (let i = 0; i < 3 * servedPerMs; i++) world.write(2_000);
+        world.serve(servedPerMs);
+      }
+      const possible = servedPerMs * 1_000 * seconds;
+      t.ok(world.tookMs.length >= 0.9 * possible, `${world.tookMs.length} of ${possible} possible`);
+      t.equal(world.inVain, 0, 'nothing was served for nobody');
+      const late = world.tookMs.slice(-possible / 2).sort((a, b) => a - b);
+      const p99 = must(late[Math.floor(late.length * 0.99)], 'the 99th percentile');
+      t.ok(p99 < 1_000, `once the clients know the store, 99% take less than a second: ${p99} ms`);
+    },
+  );
+}
 
 t.test('without overload nothing is refused, also in a burst that takes long', async (t) => {
   const world = new World();
