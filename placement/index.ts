@@ -73,7 +73,7 @@
  * Missing, and known: a keyspace whose policy has learners merges nothing, since merges are of voters only; a shard that is split
  * by load is cut near the middle of its keys, not of its load; a policy is set after a keyspace was created, not with it; a drain has no estimate of its end; the next runs of schedules are not
  * shown; a merge that the stores have begun can not be canceled;
- * findings of a scrub are not replicated; nothing helps a shard that lost its majority. A member's new address is recorded
+ * nothing helps a shard that lost its majority. A member's new address is recorded
  * only when it leads. A store, or a client without a stream of routes, that starts after all members that it is configured with
  * were replaced does not find the others. Between two additions the group has an even number of voters, which tolerates no more losses.
  */

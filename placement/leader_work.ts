@@ -23,6 +23,7 @@ import type { PlacementCommand } from './state/commands.js';
 import type { OperatorRecord } from './state/operator_records.js';
 import { epochIsNewer } from './state/records.js';
 import type { ShardSizes } from './shard_sizes.js';
+import { FindingRecorder } from './scrub/finding_recorder.js';
 import { Scrubber } from './scrub/scrubber.js';
 import type { SessionSink, StoreSession } from './store_sessions.js';
 import { StoreSessions } from './store_sessions.js';
@@ -72,6 +73,7 @@ export class LeaderWork {
   private readonly inbox: DescriptorInbox;
   private readonly ids: IdPool;
   private readonly journal: OperatorJournal;
+  private readonly findings: FindingRecorder;
   private readonly timers: TimerHandle[] = [];
   private closed = false;
 
@@ -101,6 +103,10 @@ export class LeaderWork {
       progressed: (operator) => this.journal.note(operator),
       finished: (operator) => this.operatorFinished(operator),
     });
+    this.findings = new FindingRecorder(
+      (command) => proposer.tryPropose(command),
+      (error) => this.failed(error, 'findings wait for the next try'),
+    );
     this.scrubber = new Scrubber({
       view: this.view,
       logger,
@@ -109,6 +115,7 @@ export class LeaderWork {
       // Above every command id, so that results are told apart, and unlike any that an earlier leader used.
       newCheckId: () => 2 ** 51 + Math.floor(runtime.random() * 2 ** 51),
       ended: options.poke,
+      found: (shardId, verdict) => this.findings.note(shardId, verdict),
     });
     this.keyspaces = new KeyspaceProgress({
       view: this.view,
@@ -229,6 +236,7 @@ export class LeaderWork {
     this.scrubber.tick();
     this.inbox.flush();
     this.journal.flush();
+    this.findings.flush();
     this.buryDrainedStores();
   }
 

@@ -124,6 +124,10 @@ export const scatterTolerance = 0.25;
 export const scrubShardsInFlightMax = 2;
 /** Requests to compare a shard that wait for their turn; past it callers get ServerIsBusy. */
 export const scrubRequestsMax = 256;
+/** Shards with differing replicas that the group remembers: with more, something else is wrong. */
+export const scrubFindingsMax = 1_024;
+/** Findings of one command: a finding names the shard's replicas, so about 100 KiB. */
+export const findingsPerCommandMax: number = 128;
 /** How long a comparison looks for a leader that takes the command. */
 export const scrubStartMs = 10_000;
 /** How long it waits for the last replica, beyond the time that reading takes. */
@@ -180,6 +184,7 @@ export const engineCacheBytes = 8 * 1024 * 1024;
 export const engineWriteBufferBytes = 32 * 1024 * 1024;
 
 assert(shardsPerCreateMax <= shardsCreatingMax, 'a whole command of shards may be created at a time');
+assert(findingsPerCommandMax <= scrubFindingsMax, 'what the group remembers fits into a few commands');
 assert(recordsPerCommandMax <= journalBacklogMax, 'what waits fits into a few commands');
 assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several commands');
 assert(soundAfterMs > slowAfterMs, 'a store is slow for longer than it takes to become slow');

@@ -15,7 +15,7 @@ import { differenceLine, judge } from './verdict.js';
  *        └────────────┘ (for a while)                             all came, or no more can ─▶ verdict
  *
  * Every replica computes its checksum as of the same log index, so writes go on meanwhile. A difference is only reported: which
- * copy is right is for people to say. What was found is kept by this leader alone; the next one finds it again.
+ * copy is right is for people to say. What was found is in the placement state (state/scrub_findings.ts), for the next leader, too.
  */
 export interface ScrubberOptions {
   readonly view: ClusterView;
@@ -26,6 +26,8 @@ export interface ScrubberOptions {
   readonly newCheckId: () => number;
   /** A check that someone may wait for has ended. */
   readonly ended: () => void;
+  /** The replicas of a shard were found to differ; null: to be equal again. For what outlives this leader. */
+  readonly found?: (shardId: number, verdict: Verdict | null) => void;
 }
 
 /** A check that was asked for. */
@@ -70,6 +72,8 @@ export class Scrubber {
 
   constructor(options: ScrubberOptions) {
     this.options = options;
+    // What earlier leaders found.
+    for (const verdict of options.view.state.findings.all()) this.differing.set(verdict.shardId, verdict);
   }
 
   /** Shards whose last comparison found a difference, by shard. */
@@ -219,9 +223,13 @@ export class Scrubber {
     this.finished[outcome]++;
     if (outcome === 'inconsistent') {
       this.differing.set(shardId, verdict);
+      this.options.found?.(shardId, verdict);
       logger.error({ shardId, index, replicas }, `replicas differ: ${differenceLine(verdict)}`);
     } else if (outcome === 'consistent') {
-      if (this.differing.delete(shardId)) logger.info({ shardId, index }, 'the replicas of a shard are equal again');
+      if (this.differing.delete(shardId)) {
+        this.options.found?.(shardId, null);
+        logger.info({ shardId, index }, 'the replicas of a shard are equal again');
+      }
     } else if (replicas.length > 1) {
       logger.warn({ shardId, replicas }, 'not all replicas of a shard could be compared');
     }

@@ -17,6 +17,7 @@ import type { OperatorRecord } from './operator_records.js';
 import { OperatorRecords } from './operator_records.js';
 import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
 import { epochIsNewer, toShardRecord } from './records.js';
+import { ScrubFindings } from './scrub_findings.js';
 import { ShardTable } from './shard_table.js';
 import type { StateChanges } from './state_changes.js';
 import { noChanges } from './state_changes.js';
@@ -41,6 +42,7 @@ export class ClusterState {
   readonly metadata = new MetadataTable();
   readonly members = new MemberTable();
   readonly operators = new OperatorRecords();
+  readonly findings = new ScrubFindings();
   private meta = firstMeta;
   private readonly storeTable = new StoreTable();
   private readonly keyspacesById = new Map<number, KeyspaceRecord>();
@@ -174,6 +176,8 @@ export class ClusterState {
         return this.startOperator(command);
       case 'recordOperators':
         return done(command.operators.filter((record) => this.recordOperator(record)).length);
+      case 'recordFindings':
+        return done(command.findings.filter((finding) => this.recordFinding(finding)).length);
       case 'setMetadata':
         return this.setMetadata(command);
       case 'deleteMetadata':
@@ -365,6 +369,13 @@ export class ClusterState {
     return true;
   }
 
+  private recordFinding({ shardId, verdict }: Command<'recordFindings'>['findings'][number]): boolean {
+    if (this.shardTable.get(shardId) === undefined) return false;
+    const taken = verdict === null ? this.findings.delete(shardId) : this.findings.put(verdict);
+    if (taken) this.changes.findings.add(shardId);
+    return taken;
+  }
+
   private setMetadata({ key, value, ifVersion }: Command<'setMetadata'>): CommandOutcome {
     const refusal = this.metadata.refusalOfSet(key, value, ifVersion);
     if (refusal !== null) return refuse(refusal);
@@ -454,6 +465,7 @@ export class ClusterState {
   private dropShard(shard: ShardRecord): void {
     this.shardTable.drop(shard);
     if (this.targetsByShard.delete(shard.shardId)) this.changes.targets.add(shard.shardId);
+    if (this.findings.delete(shard.shardId)) this.changes.findings.add(shard.shardId);
     this.changes.shards.add(shard.shardId);
   }
 

@@ -1,6 +1,7 @@
 import type { TypedError } from '../../src/base/wire_errors.js';
 import type { Label, Partitioning, Shard } from '../../src/gen/skerry/v1/meta.js';
 import type { PlacementRules } from '../rules/placement_rules.js';
+import type { Verdict } from '../scrub/verdict.js';
 import type { OperatorRecord } from './operator_records.js';
 import type { ShardTarget, StoredStoreState } from './records.js';
 
@@ -58,6 +59,11 @@ export type PlacementCommand =
     }
   /** How far operators are, and which ended; one that ended without success takes its target back. Result: records taken. */
   | { readonly kind: 'recordOperators'; readonly operators: readonly OperatorRecord[] }
+  /** What comparisons of replicas found; null: they are equal again. Result: findings taken. */
+  | {
+      readonly kind: 'recordFindings';
+      readonly findings: readonly { readonly shardId: number; readonly verdict: Verdict | null }[];
+    }
   /** ifVersion: only if the entry has this version (0: only if there is none). Result: the entry's version. */
   | {
       readonly kind: 'setMetadata';

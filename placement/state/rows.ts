@@ -1,5 +1,6 @@
 import { must } from '../../src/base/assert.js';
 import { Shard } from '../../src/gen/skerry/v1/meta.js';
+import type { Verdict } from '../scrub/verdict.js';
 import type { ClusterState } from './cluster_state.js';
 import type { MemberRecord } from './member_table.js';
 import type { OperatorRecord } from './operator_records.js';
@@ -11,7 +12,7 @@ import type { StateChanges } from './state_changes.js';
  * The state as engine rows. Keys are 'p' ‖ kind ‖ id u64 (big-endian); values are JSON, but a shard is its proto.
  *
  *   'a' applied position     'm' counters and cluster id     's' store     'k' keyspace     'd' shard     't' shard target
- *   'p' placement member     'o' operator
+ *   'p' placement member     'o' operator     'f' shard whose replicas differ
  *
  * An entry of the metadata table is 'p' ‖ 'v' ‖ its key, with the value version u64 ‖ bytes.
  */
@@ -26,6 +27,7 @@ const kinds = {
   metadata: 0x76,
   member: 0x70,
   operator: 0x6f,
+  finding: 0x66,
 } as const;
 type RowKind = keyof typeof kinds;
 
@@ -56,6 +58,7 @@ export function changedRows(state: ClusterState, changes: StateChanges): Row[] {
   for (const id of changes.targets) rows.push(jsonRow('target', id, state.target(id)));
   for (const id of changes.members) rows.push(jsonRow('member', id, state.members.get(id)));
   for (const id of changes.operators) rows.push(jsonRow('operator', id, state.operators.get(id)));
+  for (const id of changes.findings) rows.push(jsonRow('finding', id, state.findings.get(id)));
   for (const key of changes.metadata) rows.push(metadataRow(key, state));
   for (const id of changes.shards) {
     const shard = state.shard(id);
@@ -89,6 +92,9 @@ export function restoreRow(state: ClusterState, key: Buffer, value: Buffer): voi
       return;
     case kinds.operator:
       state.operators.restore(parse(value) as OperatorRecord);
+      return;
+    case kinds.finding:
+      state.findings.put(parse(value) as Verdict);
       return;
     case kinds.metadata:
       state.metadata.set({

@@ -11,6 +11,8 @@ export interface StateChanges {
   readonly members: Set<number>;
   /** Ids of operators, running or ended. */
   readonly operators: Set<number>;
+  /** Ids of shards whose replicas were found to differ, or to be equal again. */
+  readonly findings: Set<number>;
 }
 
 export function noChanges(): StateChanges {
@@ -23,5 +25,6 @@ export function noChanges(): StateChanges {
     metadata: new Set(),
     members: new Set(),
     operators: new Set(),
+    findings: new Set(),
   };
 }

@@ -1,14 +1,28 @@
 import t from 'tap';
 import { must } from '../../src/base/assert.js';
 import { silentLogger } from '../../src/base/logger.js';
-import { notLeader } from '../../src/base/wire_errors.js';
+import { notLeader, serverIsBusy } from '../../src/base/wire_errors.js';
 import { ReplicaChecksum } from '../../src/gen/skerry/v1/placement.js';
 import type { StoreCommand } from '../../src/gen/skerry/v1/placement.js';
-import { scrubReplyMs, scrubRequestsMax, scrubShardsInFlightMax, scrubStartMs } from '../../placement/limits.js';
+import {
+  findingsPerCommandMax,
+  scrubFindingsMax,
+  scrubReplyMs,
+  scrubRequestsMax,
+  scrubShardsInFlightMax,
+  scrubStartMs,
+} from '../../placement/limits.js';
+import { FindingRecorder } from '../../placement/scrub/finding_recorder.js';
 import { ScrubSchedule } from '../../placement/scrub/scrub_schedule.js';
 import { Scrubber } from '../../placement/scrub/scrubber.js';
 import type { CheckedReplica, Verdict } from '../../placement/scrub/verdict.js';
 import { differenceLine, judge } from '../../placement/scrub/verdict.js';
+import { decodeCommand, encodeCommand } from '../../placement/state/command_codec.js';
+import type { CommandOutcome, PlacementCommand } from '../../placement/state/commands.js';
+import { ClusterState } from '../../placement/state/cluster_state.js';
+import { changedRows, restoreRow } from '../../placement/state/rows.js';
+import { ScrubFindings } from '../../placement/state/scrub_findings.js';
+import { WireFault } from '../../placement/wire_fault.js';
 import type { FixedView, ShardSpec } from './support/fixed_view.js';
 import { fixedView } from './support/fixed_view.js';
 
@@ -65,8 +79,11 @@ interface Stage extends FixedView {
   readonly passMs: (ms: number) => void;
 }
 
-function stage(shards: readonly ShardSpec[]): Stage {
-  const fixed = fixedView({ stores: [{}, {}, {}], shards });
+function stage(
+  shards: readonly ShardSpec[],
+  fixed = fixedView({ stores: [{}, {}, {}], shards }),
+  found: (shardId: number, verdict: Verdict | null) => void = () => undefined,
+): Stage {
   const sent: Stage['sent'] = [];
   let nextId = 1_000_000;
   const scrubber = new Scrubber({
@@ -76,6 +93,7 @@ function stage(shards: readonly ShardSpec[]): Stage {
     send: (storeId, command) => void sent.push({ storeId, command }),
     newCheckId: () => ++nextId,
     ended: () => undefined,
+    found,
   });
   return {
     ...fixed,
@@ -222,4 +240,86 @@ t.test('a schedule is due once in each minute that matches; an empty one never',
   t.ok(schedule.isDue(new Date(2024, 4, 7, 3, 30).getTime()), 'and the next day');
   const never = new ScrubSchedule('');
   t.notOk([0, 1, 2].some((hour) => never.isDue(hour * 3_600_000)));
+});
+
+t.test(
+  'the group remembers what was found, over a failover and a restart, until it is equal again or gone',
+  async (t) => {
+    const { state } = fixedView({ stores: [{}, {}, {}], shards: [three, three] });
+    const record = (shardId: number, ...sums: number[]): CommandOutcome => {
+      const verdict = sums.length === 0 ? null : judge(shardId, replicas(...sums));
+      const command: PlacementCommand = { kind: 'recordFindings', findings: [{ shardId, verdict }] };
+      return state.apply(decodeCommand(encodeCommand(command)));
+    };
+    t.same(record(1, 7, 8, 7), { ok: true, value: 1 });
+    t.same(record(2, 7, 7, 8), { ok: true, value: 1 });
+    t.same(record(99, 7, 8, 7), { ok: true, value: 0 }, 'a shard that is gone');
+    const copy = new ClusterState();
+    const rows = changedRows(state, state.takeChanges());
+    for (const { key, value } of rows) if (value !== null) restoreRow(copy, key, value);
+    t.same([...copy.findings.all()], [judge(1, replicas(7, 8, 7)), judge(2, replicas(7, 7, 8))]);
+    t.same(record(1), { ok: true, value: 1 });
+    t.same(record(1), { ok: true, value: 0 });
+    t.same(
+      [...state.findings.all()].map((v) => v.shardId),
+      [2],
+    );
+    const gone = changedRows(state, state.takeChanges());
+    t.same(gone.filter((row) => row.value === null).length, 1, 'its row is deleted');
+  },
+);
+
+t.test('a new leader begins with what was found before', async (t) => {
+  const fixed = fixedView({ stores: [{}, {}, {}], shards: [three] });
+  const verdict = judge(1, replicas(7, 8, 7));
+  fixed.state.apply({ kind: 'recordFindings', findings: [{ shardId: 1, verdict }] });
+  const found: (Verdict | null)[] = [];
+  const { scrubber, answer, passMs } = stage([three], fixed, (_shardId, now) => found.push(now));
+  t.same([...scrubber.inconsistent.values()], [verdict]);
+  scrubber.request(1);
+  answer(() => 7);
+  passMs(scrubReplyMs + 250);
+  t.same([scrubber.inconsistent.size, found], [0, [null]]);
+});
+
+t.test('past its number findings are not remembered by the group', async (t) => {
+  const findings = new ScrubFindings();
+  for (let shardId = 1; shardId <= scrubFindingsMax; shardId++) findings.put(judge(shardId, []));
+  t.equal(findings.put(judge(scrubFindingsMax + 1, [])), false);
+  t.equal(findings.put(judge(1, [])), true, 'what is known may change');
+  t.equal(findings.size, scrubFindingsMax);
+});
+
+t.test('a finding that did not get into the log is sent again, and the last one counts', async (t) => {
+  const sent: PlacementCommand[] = [];
+  let busy = true;
+  const recorder = new FindingRecorder(
+    (command) => {
+      sent.push(command);
+      return busy ? Promise.reject(new WireFault(serverIsBusy('raft', 100))) : Promise.resolve({ ok: true, value: 1 });
+    },
+    (error) => {
+      if (!(error instanceof WireFault)) throw error;
+    },
+  );
+  const flush = async (): Promise<void> => {
+    recorder.flush();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const verdict = judge(1, replicas(7, 8, 7));
+  recorder.note(1, verdict);
+  recorder.flush();
+  // Found anew while the command is on its way.
+  recorder.note(1, null);
+  recorder.flush();
+  t.equal(sent.length, 1, 'one command at a time');
+  await flush();
+  t.equal(recorder.size, 1);
+  busy = false;
+  await flush();
+  t.same(sent.at(-1), { kind: 'recordFindings', findings: [{ shardId: 1, verdict: null }] });
+  t.equal(recorder.size, 0);
+  for (let shardId = 1; shardId <= findingsPerCommandMax + 1; shardId++) recorder.note(shardId, null);
+  await flush();
+  t.equal(recorder.size, 1, 'a command carries so many');
 });
