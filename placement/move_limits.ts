@@ -1,5 +1,5 @@
 import type { Hindrance, LimitName } from './hindrance.js';
-import type { OperatorPlan } from './operators/operator.js';
+import type { OperatorPlan, PlanEffect } from './operators/operator.js';
 import { effectOf, isMerge } from './operators/operator.js';
 import type { OperatorTable } from './operators/operator_table.js';
 import type { StoreLoads } from './store_loads.js';
@@ -31,24 +31,34 @@ export const moveLimitsDefault: MoveLimits = {
 export function limitReached(plan: OperatorPlan, loads: StoreLoads, limits: MoveLimits): Hindrance | null {
   if (plan.source === 'admin') return null;
   const effect = effectOf(plan.steps);
-  if (effect.adds.length > 0) {
-    const cluster = clusterMovesReached(loads, limits);
-    if (cluster !== null) return cluster;
-    const isRepair = plan.source === 'checker' && !isMerge(plan);
-    const name = isRepair ? 'repairsPerStore' : 'movesPerStore';
-    for (const storeId of effect.adds) {
-      if ((loads.get(storeId)?.incoming ?? 0) >= limits[name]) return reached(name, storeId, limits);
-    }
-    for (const storeId of effect.removes) {
-      if ((loads.get(storeId)?.outgoing ?? 0) >= limits[name]) return reached(name, storeId, limits);
-    }
-    return null;
+  const { adds, removes, leaderTo } = effect;
+  if (adds.length > 0 || removes.length > 0) {
+    const cluster = adds.length > 0 ? clusterMovesReached(loads, limits) : null;
+    return cluster ?? storeMovesReached(plan, effect, loads, limits);
   }
-  if (effect.leaderTo === 0 || effect.removes.length > 0) return null;
+  if (leaderTo === 0) return null;
   const cluster = clusterTransfersReached(loads, limits);
   if (cluster !== null) return cluster;
-  const { transfers } = loads.get(effect.leaderTo) ?? { transfers: 0 };
-  return transfers >= limits.transfersPerStore ? reached('transfersPerStore', effect.leaderTo, limits) : null;
+  const { transfers } = loads.get(leaderTo) ?? { transfers: 0 };
+  return transfers >= limits.transfersPerStore ? reached('transfersPerStore', leaderTo, limits) : null;
+}
+
+/** No further replica may come to, or leave, one of the stores. A removal copies nothing, but each is a change of configuration that its shard's leader drives. */
+function storeMovesReached(
+  plan: OperatorPlan,
+  { adds, removes }: PlanEffect,
+  loads: StoreLoads,
+  limits: MoveLimits,
+): Hindrance | null {
+  const isRepair = plan.source === 'checker' && !isMerge(plan);
+  const name = isRepair ? 'repairsPerStore' : 'movesPerStore';
+  for (const storeId of adds) {
+    if ((loads.get(storeId)?.incoming ?? 0) >= limits[name]) return reached(name, storeId, limits);
+  }
+  for (const storeId of removes) {
+    if ((loads.get(storeId)?.outgoing ?? 0) >= limits[name]) return reached(name, storeId, limits);
+  }
+  return null;
 }
 
 /** The same for plans of checkers, of which some merge. */

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { candidatesPerRoundMax, operatorsPerRoundMax } from '../../placement/limits.js';
-import { moveLimitsDefault } from '../../placement/move_limits.js';
+import { limitReached, moveLimitsDefault } from '../../placement/move_limits.js';
+import type { OperatorPlan } from '../../placement/operators/operator.js';
 import { balanceLeaders } from '../../placement/schedulers/balance_leaders.js';
 import { balanceReplicas } from '../../placement/schedulers/balance_replicas.js';
 import { Cursors } from '../../placement/schedulers/cursors.js';
@@ -22,6 +23,25 @@ t.test('limits bound what is in flight per store and in the cluster', async (t) 
   t.equal(planned(balanceLeaders, { transfersPerStore: 3 }), 3, 'one store gives three away at once');
   t.equal(planned(balanceLeaders, { transfersPerStore: 50, transfersInCluster: 7 }), 7);
 });
+
+t.test(
+  'replicas that are only removed count, too: thousands do not go at once when a policy asks for fewer',
+  async (t) => {
+    const fixed = fixedView({ stores: [{}, {}], shards: [{ replicas: { 1: 'v', 2: 'v' }, leader: 1 }] });
+    const loads = fixed.loads();
+    const steps = [{ kind: 'removePeer', storeId: 2, replicaId: 12 }] as const;
+    const plan: OperatorPlan = { shardId: 1, kind: 'remove-extra-replica', source: 'checker', steps, reason: '' };
+    const outgoing = (count: number): void => {
+      for (const load of loads.values()) if (load.store.storeId === 2) load.outgoing = count;
+    };
+    const max = moveLimitsDefault.repairsPerStore;
+    outgoing(max - 1);
+    t.equal(limitReached(plan, loads, moveLimitsDefault), null);
+    outgoing(max);
+    t.same(limitReached(plan, loads, moveLimitsDefault), { kind: 'limit', limit: 'repairsPerStore', storeId: 2, max });
+    t.equal(limitReached({ ...plan, source: 'admin' }, loads, moveLimitsDefault), null, 'people are not held back');
+  },
+);
 
 t.test('a round of a scheduler that always wants more ends, and each plan knows the shards before it', async (t) => {
   const fixed = fixedView({ stores: [{}, {}], shards: [{ replicas: { 1: 'v', 2: 'v' }, leader: 1 }] });
