@@ -17,6 +17,8 @@ import { fromRecord } from './operators/operator_record.js';
 import { OperatorJournal } from './operators/operator_journal.js';
 import { Planner } from './planner.js';
 import type { Proposer } from './proposer.js';
+import { RecoveryDriver } from './recovery/recovery_driver.js';
+import { ReplicaSurveys } from './recovery/replica_surveys.js';
 import type { ClusterState } from './state/cluster_state.js';
 import type { StateChanges } from './state/state_changes.js';
 import type { PlacementCommand } from './state/commands.js';
@@ -67,6 +69,8 @@ export class LeaderWork {
   readonly planner: Planner;
   readonly sessions: StoreSessions;
   readonly scrubber: Scrubber;
+  readonly surveys: ReplicaSurveys;
+  readonly recovery: RecoveryDriver;
   private readonly options: LeaderWorkOptions;
   private readonly loose = new LooseCommands((storeId, command) => this.sessions.send(storeId, command));
   private readonly keyspaces: KeyspaceProgress;
@@ -107,13 +111,17 @@ export class LeaderWork {
       (command) => proposer.tryPropose(command),
       (error) => this.failed(error, 'findings wait for the next try'),
     );
+    // Above every command id, so that results are told apart, and unlike any that an earlier leader used.
+    const newId = (): number => 2 ** 51 + Math.floor(runtime.random() * 2 ** 51);
+    const toStore = this.sessions.send.bind(this.sessions);
+    this.surveys = new ReplicaSurveys({ send: toStore, newId, answered: options.poke });
+    this.recovery = new RecoveryDriver({ state, nowMs: () => this.view.nowMs, send: toStore, newId });
     this.scrubber = new Scrubber({
       view: this.view,
       logger,
       bytesPerSecond: settings.scrub.bytesPerSecond,
-      send: (storeId, command) => this.sessions.send(storeId, command),
-      // Above every command id, so that results are told apart, and unlike any that an earlier leader used.
-      newCheckId: () => 2 ** 51 + Math.floor(runtime.random() * 2 ** 51),
+      send: toStore,
+      newCheckId: newId,
       ended: options.poke,
       found: (shardId, verdict) => this.findings.note(shardId, verdict),
     });
@@ -168,10 +176,12 @@ export class LeaderWork {
     for (const { commandId, error } of frame.results) {
       this.planner.controller.commandResult(commandId, error);
       this.scrubber.commandResult(commandId, error);
+      this.recovery.commandResult(commandId, error);
       const what = error === undefined ? null : this.loose.describe(commandId);
       if (what !== null) logger.warn({ storeId, commandId, what, error: error?.message }, 'a store refused a command');
     }
     for (const checksum of frame.checksums) this.scrubber.checksumReported(storeId, checksum);
+    for (const survey of frame.surveys) this.surveys.received(storeId, survey);
     if (frame.held.length > 0) this.inspectHeld(storeId, frame.held);
     this.inbox.flush();
     this.journal.flush();
@@ -234,6 +244,7 @@ export class LeaderWork {
     this.keyspaces.tick();
     if (this.options.settings.scrub.isDue()) this.scrubber.startRound();
     this.scrubber.tick();
+    this.recovery.tick();
     this.inbox.flush();
     this.journal.flush();
     this.findings.flush();

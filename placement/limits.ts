@@ -139,6 +139,16 @@ export const scrubBytesPerSecondDefault = 32 * 1024 * 1024;
 /** The least that may be configured: slower, and views of the engine stay open for days. */
 export const scrubBytesPerSecondMin = 64 * 1024;
 
+/** Added to a recovered shard's term and confVer: above what the lost replicas can have reached without anybody's knowledge. */
+export const recoveryJump: number = 1_000_000;
+/** Questions to all stores what they have left, at once. */
+export const surveysMax = 4;
+/** Recoveries that one command asks for: keeps an entry near 100 KiB. */
+export const recoveriesPerCommandMax = 512;
+/** Chosen replicas that one tick tells to go on alone, and how long it waits before it tells one again. */
+export const recoveriesPerTickMax = 64;
+export const recoveryResendMs = 2_000;
+
 /** Placement members: five, and one more while one is replaced. */
 export const membersMax = 6;
 /** Entries that a learner, or the heir of a leader, may lack: it catches up while the change is on its way. */

@@ -9,6 +9,7 @@ import { openRocksdbEngine } from '../src/engine/rocksdb_engine.js';
 import { AdminService } from '../src/gen/skerry/v1/admin.js';
 import { MembersService } from '../src/gen/skerry/v1/members.js';
 import { MetadataService } from '../src/gen/skerry/v1/metadata.js';
+import { RecoverService } from '../src/gen/skerry/v1/recover.js';
 import { PlacementService } from '../src/gen/skerry/v1/placement.js';
 import { NodeDisk } from '../src/raftlog/node_disk.js';
 import { openRaftLog } from '../src/raftlog/segmented_log.js';
@@ -33,6 +34,7 @@ import { PlacementMember } from './placement_member.js';
 import { ScrubSchedule } from './scrub/scrub_schedule.js';
 import { adminService } from './services/admin_service.js';
 import { membersService } from './services/members_service.js';
+import { recoverService } from './services/recover_service.js';
 import { metadataService } from './services/metadata_service.js';
 import { placementService } from './services/placement_service.js';
 
@@ -50,6 +52,7 @@ const serviceNames = [
   'skerry.v1.Admin',
   'skerry.v1.Members',
   'skerry.v1.Metadata',
+  'skerry.v1.Recover',
   raftTransportServiceName,
 ];
 
@@ -149,6 +152,7 @@ export class PlacementServer {
         { definition: PlacementService, implementation: placementService(member) },
         { definition: AdminService, implementation: adminService(member) },
         { definition: MembersService, implementation: membersService(member) },
+        { definition: RecoverService, implementation: recoverService(member) },
         { definition: MetadataService, implementation: metadataService(member) },
         transport.service,
       ],

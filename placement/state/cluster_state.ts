@@ -18,6 +18,8 @@ import { OperatorRecords } from './operator_records.js';
 import type { KeyspaceRecord, MetaRecord, ShardRecord, ShardTarget, StoreRecord, StoredStoreState } from './records.js';
 import { epochIsNewer, toShardRecord } from './records.js';
 import { ScrubFindings } from './scrub_findings.js';
+import type { RecoveryRecord } from './recovery_table.js';
+import { RecoveryTable } from './recovery_table.js';
 import { ShardTable } from './shard_table.js';
 import type { StateChanges } from './state_changes.js';
 import { noChanges } from './state_changes.js';
@@ -41,6 +43,7 @@ function refuse(error: TypedError): CommandOutcome {
 export class ClusterState {
   readonly metadata = new MetadataTable();
   readonly members = new MemberTable();
+  readonly recoveries = new RecoveryTable();
   readonly operators = new OperatorRecords();
   readonly findings = new ScrubFindings();
   private meta = firstMeta;
@@ -178,6 +181,10 @@ export class ClusterState {
         return done(command.operators.filter((record) => this.recordOperator(record)).length);
       case 'recordFindings':
         return done(command.findings.filter((finding) => this.recordFinding(finding)).length);
+      case 'buryStores':
+        return this.buryStores(command.storeIds);
+      case 'recoverShards':
+        return this.recoverShards(command.shards);
       case 'setMetadata':
         return this.setMetadata(command);
       case 'deleteMetadata':
@@ -311,6 +318,7 @@ export class ClusterState {
     const holder = this.shardTable.startingAt(shard.keyspaceId, shard.startKey);
     if (holder !== undefined && holder.shardId !== shard.shardId) return false;
     this.putShard(shard);
+    if (this.recoveries.settle(shard)) this.changes.recoveries.add(shard.shardId);
     // Ids that stores report were allocated here; a counter behind them would hand one out twice.
     const highest = Math.max(shard.shardId, ...shard.replicas.map((r) => r.replicaId));
     if (highest >= this.meta.nextId) this.setMeta({ nextId: highest + 1 });
@@ -321,6 +329,28 @@ export class ClusterState {
   private isTakenIn(shard: ShardRecord): boolean {
     const holder = this.shardAt(shard.keyspaceId, shard.startKey);
     return holder !== undefined && holder.epoch.version > shard.epoch.version;
+  }
+
+  private buryStores(storeIds: readonly number[]): CommandOutcome {
+    for (const storeId of storeIds) {
+      const store = this.storeTable.get(storeId);
+      if (store === undefined) return refuse(storeNotFound(storeId));
+      if (store.state !== 'tombstone') this.putStore({ ...store, state: 'tombstone' });
+    }
+    return done(storeIds.length);
+  }
+
+  private recoverShards(records: readonly RecoveryRecord[]): CommandOutcome {
+    const wanted = records.filter((record) => {
+      const before = this.recoveries.get(record.shardId);
+      const isChosen = before !== undefined && this.storeTable.get(before.storeId)?.state !== 'tombstone';
+      return !isChosen && (this.shardTable.get(record.shardId)?.epoch.confVer ?? 0) < record.epoch.confVer;
+    });
+    for (const record of wanted) {
+      this.recoveries.put(record);
+      this.changes.recoveries.add(record.shardId);
+    }
+    return done(wanted.length);
   }
 
   private setShardTarget(command: Command<'setShardTarget'>): CommandOutcome {

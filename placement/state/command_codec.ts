@@ -29,8 +29,9 @@ export function encodeCommand(command: PlacementCommand): Buffer {
     case 'allocateIds':
     case 'setShardTarget':
     case 'startOperator':
-    case 'recordFindings':
     case 'recordOperators':
+    case 'buryStores':
+    case 'recoverShards':
     case 'deleteMetadata':
     case 'putMember':
     case 'removeMember':

@@ -4,6 +4,7 @@ import type { PlacementRules } from '../rules/placement_rules.js';
 import type { Verdict } from '../scrub/verdict.js';
 import type { OperatorRecord } from './operator_records.js';
 import type { ShardTarget, StoredStoreState } from './records.js';
+import type { RecoveryRecord } from './recovery_table.js';
 
 /** What goes through the placement group's log. Deterministic: every id that a command makes comes from the state's counters. */
 export type PlacementCommand =
@@ -64,6 +65,10 @@ export type PlacementCommand =
       readonly kind: 'recordFindings';
       readonly findings: readonly { readonly shardId: number; readonly verdict: Verdict | null }[];
     }
+  /** Stores that are gone for good, whatever they held: they can not come back. Result: stores. */
+  | { readonly kind: 'buryStores'; readonly storeIds: readonly number[] }
+  /** Shards that lost their majority go on from one replica; an earlier choice stays while its store is there. Result: choices taken. */
+  | { readonly kind: 'recoverShards'; readonly shards: readonly RecoveryRecord[] }
   /** ifVersion: only if the entry has this version (0: only if there is none). Result: the entry's version. */
   | {
       readonly kind: 'setMetadata';

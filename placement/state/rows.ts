@@ -6,12 +6,14 @@ import type { MemberRecord } from './member_table.js';
 import type { OperatorRecord } from './operator_records.js';
 import type { KeyspaceRecord, MetaRecord, ShardTarget, StoreRecord } from './records.js';
 import { toShardRecord } from './records.js';
+import type { RecoveryRecord } from './recovery_table.js';
 import type { StateChanges } from './state_changes.js';
 
 /**
  * The state as engine rows. Keys are 'p' ‖ kind ‖ id u64 (big-endian); values are JSON, but a shard is its proto.
  *
  *   'a' applied position     'm' counters and cluster id     's' store     'k' keyspace     'd' shard     't' shard target
+ *   'r' recovery
  *   'p' placement member     'o' operator     'f' shard whose replicas differ
  *
  * An entry of the metadata table is 'p' ‖ 'v' ‖ its key, with the value version u64 ‖ bytes.
@@ -26,6 +28,7 @@ const kinds = {
   target: 0x74,
   metadata: 0x76,
   member: 0x70,
+  recovery: 0x72,
   operator: 0x6f,
   finding: 0x66,
 } as const;
@@ -59,6 +62,7 @@ export function changedRows(state: ClusterState, changes: StateChanges): Row[] {
   for (const id of changes.members) rows.push(jsonRow('member', id, state.members.get(id)));
   for (const id of changes.operators) rows.push(jsonRow('operator', id, state.operators.get(id)));
   for (const id of changes.findings) rows.push(jsonRow('finding', id, state.findings.get(id)));
+  for (const id of changes.recoveries) rows.push(jsonRow('recovery', id, state.recoveries.get(id)));
   for (const key of changes.metadata) rows.push(metadataRow(key, state));
   for (const id of changes.shards) {
     const shard = state.shard(id);
@@ -95,6 +99,9 @@ export function restoreRow(state: ClusterState, key: Buffer, value: Buffer): voi
       return;
     case kinds.finding:
       state.findings.put(parse(value) as Verdict);
+      return;
+    case kinds.recovery:
+      state.recoveries.put(parse(value) as RecoveryRecord);
       return;
     case kinds.metadata:
       state.metadata.set({

@@ -7,6 +7,8 @@ export interface StateChanges {
   readonly targets: Set<number>;
   /** Keys of the metadata table. */
   readonly metadata: Set<string>;
+  /** Ids of shards that are being recovered, or were. */
+  readonly recoveries: Set<number>;
   /** Ids of placement members. */
   readonly members: Set<number>;
   /** Ids of operators, running or ended. */
@@ -23,6 +25,7 @@ export function noChanges(): StateChanges {
     shards: new Set(),
     targets: new Set(),
     metadata: new Set(),
+    recoveries: new Set(),
     members: new Set(),
     operators: new Set(),
     findings: new Set(),

@@ -11,11 +11,12 @@ import { message } from './output.js';
 import { packageRoot } from './playground/package_root.js';
 import { placementCommand } from './placement.js';
 import { playgroundCommand } from './playground/command.js';
+import { recoverCommand } from './recover.js';
 import { shardCommand } from './shard.js';
 import { storeCommand } from './store.js';
 
 /**
- * The `skerry` command: one file for each noun (kv, keyspace, shard, store, operator, cluster, placement, meta, playground), and here
+ * The `skerry` command: one file for each noun (kv, keyspace, shard, store, operator, cluster, placement, recover, meta, playground), and here
  * what they share: the program, errors, exit codes. Data goes to standard output, everything else to standard error.
  */
 function program(): Command {
@@ -34,6 +35,7 @@ function program(): Command {
     .addCommand(operatorCommand())
     .addCommand(clusterCommand())
     .addCommand(placementCommand())
+    .addCommand(recoverCommand())
     .addCommand(metaCommand());
   throwInsteadOfExit(root);
   return root;

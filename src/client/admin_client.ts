@@ -14,6 +14,8 @@ import type {
 import { AdminService } from '../gen/skerry/v1/admin.js';
 import type { MemberStatus } from '../gen/skerry/v1/members.js';
 import { MembersService } from '../gen/skerry/v1/members.js';
+import type { RecoverApplyResponse, RecoverPlanResponse, ShardRecoveryStatus } from '../gen/skerry/v1/recover.js';
+import { RecoverService } from '../gen/skerry/v1/recover.js';
 import type { Keyspace, Store } from '../gen/skerry/v1/meta.js';
 import { Partitioning } from '../gen/skerry/v1/meta.js';
 import { timeoutMsOf } from './arguments.js';
@@ -245,6 +247,37 @@ export class AdminClient {
   async removeMember(memberId: number, wait = false): Promise<void> {
     const request = { memberId, wait, clusterId: this.clusterId };
     await this.#placement.members.call(MembersService.remove, request, this.#limits(true, wait));
+  }
+
+  /** What would be kept of shards that lost their majority with these stores. Changes nothing. */
+  async planRecovery(deadStoreIds: readonly number[]): Promise<Omit<RecoverPlanResponse, 'error'>> {
+    const { planId, shards, unrecoverable, confirmation } = await this.#read(RecoverService.plan, {
+      deadStoreIds: [...deadStoreIds],
+    });
+    return { planId, shards, unrecoverable, confirmation };
+  }
+
+  /**
+   * Removes the dead stores for good and has what is left of their shards go on. One that broke off may have been applied in part: the next plan has the rest.
+   * @throws SkerryError FAILED_PRECONDITION PLAN_CHANGED, STORE_ALIVE, STORE_SILENT; INVALID_ARGUMENT NOT_CONFIRMED
+   */
+  async applyRecovery(
+    deadStoreIds: readonly number[],
+    planId: string,
+    confirmation: string,
+    wait = false,
+  ): Promise<Pick<RecoverApplyResponse, 'shards' | 'underWay'>> {
+    const request = { clusterId: this.clusterId, deadStoreIds: [...deadStoreIds], planId, confirmation, wait };
+    const { shards, underWay } = await this.#placement.members.call(
+      RecoverService.apply,
+      request,
+      this.#limits(false, wait),
+    );
+    return { shards, underWay };
+  }
+
+  async recoveryStatus(): Promise<ShardRecoveryStatus[]> {
+    return (await this.#read(RecoverService.status, {})).shards;
   }
 
   close(): void {
