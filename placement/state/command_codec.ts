@@ -29,6 +29,7 @@ export function encodeCommand(command: PlacementCommand): Buffer {
     case 'allocateIds':
     case 'setShardTarget':
     case 'startOperator':
+    case 'recordFindings':
     case 'recordOperators':
     case 'buryStores':
     case 'recoverShards':
