@@ -189,6 +189,17 @@ t.test('a state of a store that passes by itself is waited for', async (t) => {
   t.same([...world.outcomes], [['done', 2_000]]);
 });
 
+t.test('refusals, of which there may be very many, carry no stack; the next error has one again', async (t) => {
+  const world = new World();
+  for (let ms = 0; ms < 1_000; ms++) {
+    for (let i = 0; i < 6; i++) world.write(2_000);
+    world.serve(2);
+  }
+  t.equal(world.lastError?.code, 'CLIENT_OVERLOADED');
+  t.notMatch(world.lastError?.stack, /\n +at /);
+  t.match(new Error('another').stack, /\n +at /);
+});
+
 t.test('an operation with less time than answers take is not sent', async (t) => {
   const world = new World();
   for (let ms = 0; ms < 3_000; ms++) {
