@@ -70,10 +70,26 @@
  * an hour before and after), and it yields to everything else: it is the last checker, few merges run at once, moves for
  * them count against the limits of balance, not of repairs, and a merge that waits is no finding.
  *
+ * Shards that lost the majority of their voters for good (recovery/, services/recover_service.ts, store/replica_recovery.ts) are recovered only
+ * when a person asks, names the dead stores, and types what is given up. The argument, in the order of what happens:
+ *
+ *   1  The dead stores must be silent and become tombstones in the log before anything else: a tombstone can neither register nor open a
+ *      session, so nothing that they say counts any more. That they do not run somewhere else can not be known from here; it is what is typed.
+ *   2  All other stores have answered, so the replica whose log ends last among all that are left is known: it has every
+ *      entry that was committed and is still anywhere (Raft §5.4.1, with "any that is left" in place of "a majority").
+ *   3  One replica per shard, chosen once: the choice goes through this log before its store hears of it, stays while that store is there, and
+ *      ends with the descriptor that shows it done. Two stores can not both be told; a new leader goes on from the rows.
+ *   4  Epoch and term jump by a million: above what the dead ones can have reached unheard, so that old reports, routes and replicas are old everywhere.
+ *   5  What follows is ordinary: a shard with one voter lacks replicas, and the checkers make them; replicas of the old
+ *      group that are left ask, are no members, and go.
+ *
+ * A plan has a hash for its id; applying makes the plan anew and compares. Shards without a leader do not change, so it is the same unless something
+ * came or went, which a person should look at again.
+ *
  * Missing, and known: a keyspace whose policy has learners merges nothing, since merges are of voters only; a shard that is split
  * by load is cut near the middle of its keys, not of its load; a policy is set after a keyspace was created, not with it; a drain has no estimate of its end; the next runs of schedules are not
  * shown; a merge that the stores have begun can not be canceled;
- * nothing helps a shard that lost its majority. A member's new address is recorded
+ * a recovery that its store refuses for good stays listed, and nothing but a person can say what then. A member's new address is recorded
  * only when it leads. A store, or a client without a stream of routes, that starts after all members that it is configured with
  * were replaced does not find the others. Between two additions the group has an even number of voters, which tolerates no more losses.
  */

@@ -23,6 +23,8 @@
  * engine batch as the cut), or by a leader's first message (empty; a snapshot follows). It ends with a tombstone that keeps its
  * id: as a removed member, by command, or by asking placement when nobody leads it (stale_replicas). replicas.ts keeps them all.
  *
+ * A shard that lost its majority for good goes on from one replica when a person had placement choose it (replica_recovery.ts, with the argument).
+ *
  * Two neighbours on the same stores become one shard in the log of the one that stays (merge.ts, with the whole argument); merges.ts is where their
  * replicas meet on a store, merge_driver.ts carries a merge through.
  *
