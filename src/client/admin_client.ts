@@ -20,6 +20,8 @@ import type { Keyspace, Store } from '../gen/skerry/v1/meta.js';
 import { Partitioning } from '../gen/skerry/v1/meta.js';
 import { timeoutMsOf } from './arguments.js';
 import type { KeyLike } from './arguments.js';
+import type { KeyspaceCalls } from './keyspace_creation.js';
+import { createKeyspace } from './keyspace_creation.js';
 import { adminWaitMsMax, shardsPageMax, timeoutMsDefault } from './limits.js';
 import { placementAddressesOf } from './members.js';
 import { PlacementClient } from './placement_client.js';
@@ -50,7 +52,7 @@ export interface CreateKeyspaceOptions {
 
 /**
  * The Admin service, typed, at any placement member. Calls that change something are not repeated when they break
- * off after they were sent: they reject with UNDETERMINED, and a look tells whether they took effect.
+ * off after they were sent: they reject with UNDETERMINED, and a look tells whether they took effect. Creating a keyspace looks itself.
  */
 export class AdminClient {
   readonly #placement: PlacementClient;
@@ -115,21 +117,28 @@ export class AdminClient {
     return must((await this.#change(method, request, request.wait)).operator, 'an operator in the reply');
   }
 
+  /** Goes on when the connection breaks: see keyspace_creation.ts. */
   async createKeyspace(name: string, options: CreateKeyspaceOptions = {}): Promise<Keyspace> {
-    const range = options.range === true || options.splitKeys !== undefined;
-    const reply = await this.#change(
-      AdminService.createKeyspace,
-      {
-        name,
-        partitioning: range ? Partitioning.RANGE : Partitioning.HASH,
-        shards: options.shards ?? 0,
-        splitKeys: (options.splitKeys ?? []).map((key) => (typeof key === 'string' ? Buffer.from(key) : key)),
-        replicaCount: options.replicas ?? 0,
-        wait: options.wait ?? false,
+    const isRange = options.range === true || options.splitKeys !== undefined;
+    const splitKeys = (options.splitKeys ?? []).map((key) => (typeof key === 'string' ? Buffer.from(key) : key));
+    const request = {
+      name,
+      partitioning: isRange ? Partitioning.RANGE : Partitioning.HASH,
+      shards: options.shards ?? 0,
+      splitKeys,
+      replicaCount: options.replicas ?? 0,
+      wait: options.wait ?? false,
+    };
+    const calls: KeyspaceCalls = {
+      list: () => this.listKeyspaces(),
+      create: async () => {
+        const reply = await this.#change(AdminService.createKeyspace, request, request.wait);
+        return must(reply.keyspace, 'a keyspace in the reply');
       },
-      options.wait ?? false,
-    );
-    return must(reply.keyspace, 'a keyspace in the reply');
+    };
+    const shape = { ...request, shards: isRange ? splitKeys.length + 1 : request.shards };
+    const { deadlineMs } = this.#limits(false, request.wait);
+    return createKeyspace(calls, shape, this.#runtime, deadlineMs);
   }
 
   async listKeyspaces(): Promise<Keyspace[]> {

@@ -95,6 +95,9 @@ export const batchKeysMax: number = 65_536;
 /** Mutations of one atomic batchWrite: it is one command. */
 export const atomicBatchKeysMax = commandOpsMax;
 
+/** How often a client looks for the keyspace whose creation broke off, milliseconds. */
+export const keyspaceLookMs = 500;
+
 assert((wheelSlots & (wheelSlots - 1)) === 0, 'the wheel has a power of two of slots');
 assert(batchBytesTarget + commandBytesMax <= frameBytesMax, 'a full frame and the largest command fit a frame');
 assert(batchKeysMax >= atomicBatchKeysMax, 'an atomic batch is no larger than other batches');
