@@ -5,6 +5,7 @@ import type { HeldReplica, StoreReport, StoreSessionRequest } from '../src/gen/s
 import { ClusterView } from './cluster_view.js';
 import type { StoreTimes } from './cluster_view.js';
 import { DescriptorInbox } from './descriptor_inbox.js';
+import { DrainWatch } from './drain_watch.js';
 import { KeyspaceProgress } from './keyspace_progress.js';
 import type { Hindrance } from './hindrance.js';
 import type { LeaderTable } from './leader_table.js';
@@ -26,6 +27,7 @@ import type { OperatorRecord } from './state/operator_records.js';
 import { epochIsNewer } from './state/records.js';
 import type { ShardSizes } from './shard_sizes.js';
 import { FindingRecorder } from './scrub/finding_recorder.js';
+import type { ScheduleStatus } from './schedules.js';
 import { Scrubber } from './scrub/scrubber.js';
 import type { SessionSink, StoreSession } from './store_sessions.js';
 import { StoreSessions } from './store_sessions.js';
@@ -39,6 +41,8 @@ export interface LeaderWorkSettings {
   readonly scheduleIntervalMs: number;
   /** Why schedulers may not work right now; null: they may. */
   readonly balanceHindrance: () => Hindrance | null;
+  /** What is done by the clock; absent: nothing. */
+  readonly schedules?: (wallMs: number) => readonly ScheduleStatus[];
   readonly scrub: {
     readonly bytesPerSecond: number;
     /** Whether a comparison of all shards should begin now. */
@@ -69,6 +73,7 @@ export class LeaderWork {
   readonly planner: Planner;
   readonly sessions: StoreSessions;
   readonly scrubber: Scrubber;
+  readonly drains: DrainWatch;
   readonly surveys: ReplicaSurveys;
   readonly recovery: RecoveryDriver;
   private readonly options: LeaderWorkOptions;
@@ -85,6 +90,7 @@ export class LeaderWork {
     const { runtime, settings, state, leaders, logger, proposer } = options;
     this.options = options;
     this.view = new ClusterView({ state, leaders, times: settings.times, sinceMs: runtime.nowMs() });
+    this.drains = new DrainWatch(this.view);
     this.sessions = new StoreSessions(runtime, state, options.memberList);
     this.ids = new IdPool((count) => this.refillIds(count));
     this.inbox = new DescriptorInbox(
@@ -244,6 +250,7 @@ export class LeaderWork {
     this.keyspaces.tick();
     if (this.options.settings.scrub.isDue()) this.scrubber.startRound();
     this.scrubber.tick();
+    this.drains.tick();
     this.recovery.tick();
     this.inbox.flush();
     this.journal.flush();

@@ -65,6 +65,10 @@ export const createResendMs = 2_000;
 /** Balance rests while shards are being created, until nothing came of it for this long. */
 export const createQuietMs = 5_000;
 
+/** A store that is being drained is looked at this often; its rate is what left within this time, and unknown before this one. */
+export const drainSampleMs = 2_000;
+export const drainWindowMs = 2 * 60_000;
+export const drainMeasureMs = 10_000;
 /** Finished operators that are kept for people to look at. */
 export const operatorHistoryMax = 512;
 /** Operators that the group keeps for the next leader; past it people get ServerIsBusy, and others are not kept. */
@@ -195,6 +199,7 @@ export const engineWriteBufferBytes = 32 * 1024 * 1024;
 
 assert(shardsPerCreateMax <= shardsCreatingMax, 'a whole command of shards may be created at a time');
 assert(findingsPerCommandMax <= scrubFindingsMax, 'what the group remembers fits into a few commands');
+assert(drainSampleMs < drainMeasureMs && drainMeasureMs < drainWindowMs, 'a rate comes of several looks');
 assert(recordsPerCommandMax <= journalBacklogMax, 'what waits fits into a few commands');
 assert(shardsPerCommandMax <= hashShardsMax, 'a keyspace is made of several commands');
 assert(soundAfterMs > slowAfterMs, 'a store is slow for longer than it takes to become slow');

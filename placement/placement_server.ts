@@ -31,6 +31,7 @@ import { placementRegistry, startMetricsServer } from './metrics.js';
 import type { PlacementConfig } from './placement_config.js';
 import { configProblems } from './placement_config.js';
 import { PlacementMember } from './placement_member.js';
+import { Schedules } from './schedules.js';
 import { ScrubSchedule } from './scrub/scrub_schedule.js';
 import { adminService } from './services/admin_service.js';
 import { membersService } from './services/members_service.js';
@@ -229,6 +230,7 @@ export class PlacementServer {
 function settingsOf(config: PlacementConfig, runtime: Runtime): LeaderWorkSettings {
   const windows = new BalanceWindows(config.balanceWindows);
   const schedule = new ScrubSchedule(config.scrub.schedule);
+  const schedules = new Schedules(config.balanceWindows, config.scrub.schedule);
   return {
     times: { storeDisconnectMs: config.storeDisconnectMs, storeDownMs: config.storeDownMs },
     limits: config.limits,
@@ -239,6 +241,7 @@ function settingsOf(config: PlacementConfig, runtime: Runtime): LeaderWorkSettin
       if (!config.balance) return { kind: 'switchedOff' };
       return windows.isOpen(runtime.wallMs()) ? null : { kind: 'windowClosed' };
     },
+    schedules: (wallMs) => schedules.list(wallMs),
     scrub: { bytesPerSecond: config.scrub.bytesPerSecond, isDue: () => schedule.isDue(runtime.wallMs()) },
   };
 }

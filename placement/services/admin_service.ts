@@ -22,6 +22,7 @@ import {
 } from './admin_operators.js';
 import { clusterStatus } from './cluster_status.js';
 import { keyspaceToWire, operatorToWire, shardStatusToWire, storeToWire } from './convert.js';
+import { drainStatus } from './drain_status.js';
 import type { LeaderContext } from './unary.js';
 import { atLeader, local } from './unary.js';
 import { policyOf, setPolicy } from './keyspace_policy.js';
@@ -80,6 +81,20 @@ export function adminService(member: PlacementMember): AdminServer {
         state: cancel ? 'up' : leadersOnly ? 'maintenance' : 'draining',
       });
       return { store: storeToWire(storeOf(member, storeId), member.state, ctx.work.view) };
+    }),
+    getDrain: atLeader(member, methods.getDrain, ({ storeId }, ctx) => drainStatus(ctx, storeId)),
+    listSchedules: atLeader(member, methods.listSchedules, () => {
+      const { runtime, settings } = member.options;
+      const schedules = settings.schedules?.(runtime.wallMs()) ?? [];
+      return {
+        schedules: schedules.map(({ name, cron, minutes, nextRunWallMs, isOpen }) => ({
+          name,
+          cron,
+          minutes,
+          nextRunUnixMs: nextRunWallMs ?? undefined,
+          open: isOpen,
+        })),
+      };
     }),
     listOperators: atLeader(member, methods.listOperators, ({ history, shardId }, { work }) => {
       const { table } = work.planner;

@@ -12,6 +12,7 @@ import { packageRoot } from './playground/package_root.js';
 import { placementCommand } from './placement.js';
 import { playgroundCommand } from './playground/command.js';
 import { recoverCommand } from './recover.js';
+import { scheduleCommand } from './schedule.js';
 import { shardCommand } from './shard.js';
 import { storeCommand } from './store.js';
 
@@ -31,6 +32,7 @@ function program(): Command {
     .addCommand(kvCommand())
     .addCommand(keyspaceCommand())
     .addCommand(shardCommand())
+    .addCommand(scheduleCommand())
     .addCommand(storeCommand())
     .addCommand(operatorCommand())
     .addCommand(clusterCommand())

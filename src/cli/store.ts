@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { Store } from '../gen/skerry/v1/meta.js';
 import { StoreState } from '../gen/skerry/v1/meta.js';
 import { wholeNumber, withAdmin } from './context.js';
+import { drainColumns, drainView } from './drain_status.js';
 import { nameOfValue } from './names.js';
 import type { Column } from './output.js';
 import { bytesForPeople, message, printRows } from './output.js';
@@ -71,12 +72,17 @@ export function storeCommand(): Command {
     .argument('<store>', 'store id', wholeNumber(1))
     .option('--leaders-only', 'maintenance: move leaders only, replicas stay')
     .option('--cancel', 'take it back into use')
-    .action((storeId: number, flags: { cancel?: boolean; leadersOnly?: boolean }, command: Command) =>
+    .option('--status', 'only say what is left on it, and how long that may take')
+    .action((storeId: number, flags: { cancel?: boolean; leadersOnly?: boolean; status?: boolean }, command: Command) =>
       withAdmin(command, async (admin) => {
+        if (flags.status === true) {
+          await printRows(command, [drainView(await admin.getDrain(storeId))], drainColumns);
+          return;
+        }
         const store = storeView(await admin.drainStore(storeId, flags.cancel ?? false, flags.leadersOnly ?? false));
         await printRows(command, [store], storeColumns);
         message(
-          `store ${storeId} is ${store.state}; skerry store why ${storeId} says how far it is and what it waits for`,
+          `store ${storeId} is ${store.state}; skerry store drain ${storeId} --status says how far it is, skerry store why ${storeId} what it waits for`,
         );
       }),
     );

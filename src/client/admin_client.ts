@@ -6,8 +6,10 @@ import { dialGrpc } from '../rpc/grpc_channel.js';
 import type {
   Decision,
   GetClusterStatusResponse,
+  GetDrainResponse,
   Operator,
   PlacementPolicy,
+  Schedule,
   ShardStatus,
   VerifyShardResponse,
 } from '../gen/skerry/v1/admin.js';
@@ -207,6 +209,16 @@ export class AdminClient {
       (await this.#change(AdminService.drainStore, { storeId, cancel, leadersOnly })).store,
       'a store in the reply',
     );
+  }
+
+  /** What is still on a store that is being drained or in maintenance. @throws SkerryError FAILED_PRECONDITION NOT_DRAINING */
+  getDrain(storeId: number): Promise<GetDrainResponse> {
+    return this.#read(AdminService.getDrain, { storeId });
+  }
+
+  /** What placement does by the clock. */
+  async listSchedules(): Promise<Schedule[]> {
+    return (await this.#read(AdminService.listSchedules, {})).schedules;
   }
 
   /** shardId 0: of any shard. The history goes back over changes of the placement leader. */

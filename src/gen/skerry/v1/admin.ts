@@ -320,6 +320,57 @@ export interface DrainStoreResponse {
   store: Store | undefined;
 }
 
+/** GetDrainRequest names a store. */
+export interface GetDrainRequest {
+  clusterId: number;
+  storeId: number;
+}
+
+/**
+ * GetDrainResponse: what is left, what left per second lately, and what follows. A store that is neither being drained nor in
+ * maintenance is refused (FailedPrecondition NOT_DRAINING).
+ */
+export interface GetDrainResponse {
+  error: Error | undefined;
+  store: Store | undefined;
+  leaders: number;
+  replicas: number;
+  /** Of the replicas that are left, as their leaders report them. */
+  bytes: number;
+  /** False: the rates were not measured for long enough, and are 0. */
+  measured: boolean;
+  leadersPerS: number;
+  replicasPerS: number;
+  bytesPerS: number;
+  /** Absent: unknown, because it was not measured for long enough or nothing leaves. */
+  remainingMs?: number | undefined;
+}
+
+/** Schedule is something that placement does by the clock. */
+export interface Schedule {
+  /** balance-window or scrub. */
+  name: string;
+  /** Five fields in the time zone of the placement leader. */
+  cron: string;
+  /** How long it stays open; 0: it only begins then. */
+  minutes: number;
+  /** Absent: not within four years. */
+  nextRunUnixMs?: number | undefined;
+  /** A window that is open now. */
+  open: boolean;
+}
+
+/** ListSchedulesRequest asks for all. */
+export interface ListSchedulesRequest {
+  clusterId: number;
+}
+
+/** ListSchedulesResponse: as the placement leader is configured. */
+export interface ListSchedulesResponse {
+  error: Error | undefined;
+  schedules: Schedule[];
+}
+
 /** ListOperatorsRequest: history true adds finished ones; shard_id 0 means those of any shard. */
 export interface ListOperatorsRequest {
   clusterId: number;
@@ -2827,6 +2878,472 @@ export const DrainStoreResponse: MessageFns<DrainStoreResponse> = {
   },
 };
 
+function createBaseGetDrainRequest(): GetDrainRequest {
+  return { clusterId: 0, storeId: 0 };
+}
+
+export const GetDrainRequest: MessageFns<GetDrainRequest> = {
+  encode(message: GetDrainRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    if (message.storeId !== 0) {
+      writer.uint32(16).uint64(message.storeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetDrainRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetDrainRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.storeId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetDrainRequest>, I>>(base?: I): GetDrainRequest {
+    return GetDrainRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetDrainRequest>, I>>(object: I): GetDrainRequest {
+    const message = createBaseGetDrainRequest();
+    message.clusterId = object.clusterId ?? 0;
+    message.storeId = object.storeId ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetDrainResponse(): GetDrainResponse {
+  return {
+    error: undefined,
+    store: undefined,
+    leaders: 0,
+    replicas: 0,
+    bytes: 0,
+    measured: false,
+    leadersPerS: 0,
+    replicasPerS: 0,
+    bytesPerS: 0,
+    remainingMs: undefined,
+  };
+}
+
+export const GetDrainResponse: MessageFns<GetDrainResponse> = {
+  encode(message: GetDrainResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    if (message.store !== undefined) {
+      Store.encode(message.store, writer.uint32(18).fork()).join();
+    }
+    if (message.leaders !== 0) {
+      writer.uint32(24).uint32(message.leaders);
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(32).uint32(message.replicas);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(40).uint64(message.bytes);
+    }
+    if (message.measured !== false) {
+      writer.uint32(48).bool(message.measured);
+    }
+    if (message.leadersPerS !== 0) {
+      writer.uint32(57).double(message.leadersPerS);
+    }
+    if (message.replicasPerS !== 0) {
+      writer.uint32(65).double(message.replicasPerS);
+    }
+    if (message.bytesPerS !== 0) {
+      writer.uint32(73).double(message.bytesPerS);
+    }
+    if (message.remainingMs !== undefined) {
+      writer.uint32(80).uint64(message.remainingMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetDrainResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetDrainResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.store = Store.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leaders = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.measured = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.leadersPerS = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.replicasPerS = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.bytesPerS = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.remainingMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetDrainResponse>, I>>(base?: I): GetDrainResponse {
+    return GetDrainResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetDrainResponse>, I>>(object: I): GetDrainResponse {
+    const message = createBaseGetDrainResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    message.store = object.store !== undefined && object.store !== null ? Store.fromPartial(object.store) : undefined;
+    message.leaders = object.leaders ?? 0;
+    message.replicas = object.replicas ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.measured = object.measured ?? false;
+    message.leadersPerS = object.leadersPerS ?? 0;
+    message.replicasPerS = object.replicasPerS ?? 0;
+    message.bytesPerS = object.bytesPerS ?? 0;
+    message.remainingMs = object.remainingMs ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSchedule(): Schedule {
+  return { name: '', cron: '', minutes: 0, nextRunUnixMs: undefined, open: false };
+}
+
+export const Schedule: MessageFns<Schedule> = {
+  encode(message: Schedule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== '') {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.cron !== '') {
+      writer.uint32(18).string(message.cron);
+    }
+    if (message.minutes !== 0) {
+      writer.uint32(24).uint32(message.minutes);
+    }
+    if (message.nextRunUnixMs !== undefined) {
+      writer.uint32(32).uint64(message.nextRunUnixMs);
+    }
+    if (message.open !== false) {
+      writer.uint32(40).bool(message.open);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Schedule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSchedule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cron = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.minutes = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.nextRunUnixMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.open = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Schedule>, I>>(base?: I): Schedule {
+    return Schedule.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Schedule>, I>>(object: I): Schedule {
+    const message = createBaseSchedule();
+    message.name = object.name ?? '';
+    message.cron = object.cron ?? '';
+    message.minutes = object.minutes ?? 0;
+    message.nextRunUnixMs = object.nextRunUnixMs ?? undefined;
+    message.open = object.open ?? false;
+    return message;
+  },
+};
+
+function createBaseListSchedulesRequest(): ListSchedulesRequest {
+  return { clusterId: 0 };
+}
+
+export const ListSchedulesRequest: MessageFns<ListSchedulesRequest> = {
+  encode(message: ListSchedulesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSchedulesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSchedulesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListSchedulesRequest>, I>>(base?: I): ListSchedulesRequest {
+    return ListSchedulesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListSchedulesRequest>, I>>(object: I): ListSchedulesRequest {
+    const message = createBaseListSchedulesRequest();
+    message.clusterId = object.clusterId ?? 0;
+    return message;
+  },
+};
+
+function createBaseListSchedulesResponse(): ListSchedulesResponse {
+  return { error: undefined, schedules: [] };
+}
+
+export const ListSchedulesResponse: MessageFns<ListSchedulesResponse> = {
+  encode(message: ListSchedulesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.schedules) {
+      Schedule.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSchedulesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSchedulesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.schedules.push(Schedule.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListSchedulesResponse>, I>>(base?: I): ListSchedulesResponse {
+    return ListSchedulesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListSchedulesResponse>, I>>(object: I): ListSchedulesResponse {
+    const message = createBaseListSchedulesResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    message.schedules = object.schedules?.map((e) => Schedule.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseListOperatorsRequest(): ListOperatorsRequest {
   return { clusterId: 0, history: false, shardId: 0 };
 }
@@ -4702,6 +5219,27 @@ export const AdminService = {
     responseSerialize: (value: DrainStoreResponse): Buffer => Buffer.from(DrainStoreResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DrainStoreResponse => DrainStoreResponse.decode(value),
   },
+  /** GetDrain says what is still on a store that is being drained, and how long it may take. */
+  getDrain: {
+    path: '/skerry.v1.Admin/GetDrain' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetDrainRequest): Buffer => Buffer.from(GetDrainRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetDrainRequest => GetDrainRequest.decode(value),
+    responseSerialize: (value: GetDrainResponse): Buffer => Buffer.from(GetDrainResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetDrainResponse => GetDrainResponse.decode(value),
+  },
+  /** ListSchedules lists what placement does by the clock, with the next runs. */
+  listSchedules: {
+    path: '/skerry.v1.Admin/ListSchedules' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListSchedulesRequest): Buffer => Buffer.from(ListSchedulesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListSchedulesRequest => ListSchedulesRequest.decode(value),
+    responseSerialize: (value: ListSchedulesResponse): Buffer =>
+      Buffer.from(ListSchedulesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListSchedulesResponse => ListSchedulesResponse.decode(value),
+  },
   /** ListOperators lists running operators and the last finished ones. */
   listOperators: {
     path: '/skerry.v1.Admin/ListOperators' as const,
@@ -4820,6 +5358,10 @@ export interface AdminServer extends UntypedServiceImplementation {
   listStores: handleUnaryCall<ListStoresRequest, ListStoresResponse>;
   /** DrainStore moves everything off a store, or stops doing so. */
   drainStore: handleUnaryCall<DrainStoreRequest, DrainStoreResponse>;
+  /** GetDrain says what is still on a store that is being drained, and how long it may take. */
+  getDrain: handleUnaryCall<GetDrainRequest, GetDrainResponse>;
+  /** ListSchedules lists what placement does by the clock, with the next runs. */
+  listSchedules: handleUnaryCall<ListSchedulesRequest, ListSchedulesResponse>;
   /** ListOperators lists running operators and the last finished ones. */
   listOperators: handleUnaryCall<ListOperatorsRequest, ListOperatorsResponse>;
   /** CancelOperator stops an operator after its present step. */
@@ -5046,6 +5588,38 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DrainStoreResponse) => void,
+  ): ClientUnaryCall;
+  /** GetDrain says what is still on a store that is being drained, and how long it may take. */
+  getDrain(
+    request: GetDrainRequest,
+    callback: (error: ServiceError | null, response: GetDrainResponse) => void,
+  ): ClientUnaryCall;
+  getDrain(
+    request: GetDrainRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetDrainResponse) => void,
+  ): ClientUnaryCall;
+  getDrain(
+    request: GetDrainRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetDrainResponse) => void,
+  ): ClientUnaryCall;
+  /** ListSchedules lists what placement does by the clock, with the next runs. */
+  listSchedules(
+    request: ListSchedulesRequest,
+    callback: (error: ServiceError | null, response: ListSchedulesResponse) => void,
+  ): ClientUnaryCall;
+  listSchedules(
+    request: ListSchedulesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListSchedulesResponse) => void,
+  ): ClientUnaryCall;
+  listSchedules(
+    request: ListSchedulesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListSchedulesResponse) => void,
   ): ClientUnaryCall;
   /** ListOperators lists running operators and the last finished ones. */
   listOperators(
