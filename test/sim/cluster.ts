@@ -4,8 +4,6 @@ import { Prng } from '../../src/base/prng.js';
 import { AdminClient, SkerryError } from '../../src/client/index.js';
 import type { Replica, Shard } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
-import { epochIsNewer } from '../../placement/state/records.js';
-import { epochOf } from '../../store/descriptor.js';
 import type { PlacementMember } from '../../placement/placement_member.js';
 import type { Store } from '../../store/store.js';
 import type { VirtualClock } from '../support/virtual_runtime.js';
@@ -23,7 +21,9 @@ export class SimCluster {
   readonly net: SimNet;
   readonly around: Surroundings;
   readonly stores: readonly StoreMachine[];
-  readonly placements: readonly PlacementMachine[];
+  /** Those that were removed included. */
+  readonly placements: PlacementMachine[];
+  private readonly placementPrng: Prng;
   private readonly adminRuntime: VirtualRuntime;
 
   constructor(clock: VirtualClock, plan: Plan, seed: number, hooks: Pick<Surroundings, 'note' | 'unexpected'>) {
@@ -36,6 +36,7 @@ export class SimCluster {
       clock,
       net: this.net,
       placementAddresses: named('placement', plan.placements),
+      placementToAsk: () => this.placementToAsk(),
       clockDrift: plan.clockDrift,
       syncMs: plan.syncMs,
       ...hooks,
@@ -43,10 +44,31 @@ export class SimCluster {
     this.placements = this.around.placementAddresses.map((n) => new PlacementMachine(n, this.around, prng.nextU32()));
     this.stores = named('store', plan.stores).map((n) => new StoreMachine(n, this.around, prng.nextU32()));
     this.adminRuntime = new VirtualRuntime(clock, prng.nextU32());
+    this.placementPrng = new Prng(prng.nextU32());
   }
 
+  /** All that anything can happen to: a placement member that was removed is none of them. */
   get machines(): (StoreMachine | PlacementMachine)[] {
-    return [...this.placements, ...this.stores];
+    return [...this.placementMachines(), ...this.stores];
+  }
+
+  /** Of members that are in the group, or on their way into it or out of it. */
+  placementMachines(): PlacementMachine[] {
+    return this.placements.filter((machine) => !machine.wasRemoved);
+  }
+
+  /** A machine for one more placement member; it is not started. */
+  newPlacement(): PlacementMachine {
+    const name = `placement-${this.placements.length + 1}:1`;
+    const machine = new PlacementMachine(name, this.around, this.placementPrng.nextU32());
+    machine.joinAddresses = () => this.placementToAsk().filter((address) => address !== name);
+    this.placements.push(machine);
+    return machine;
+  }
+
+  /** What people write into the configuration of a process that they start now. */
+  private placementToAsk(): string[] {
+    return this.placementMachines().map((machine) => machine.name);
   }
 
   /** Starts everything and makes the keyspace. */
@@ -68,7 +90,7 @@ export class SimCluster {
 
   admin(): Promise<AdminClient> {
     const dial = this.net.rpc.dial('admin', this.adminRuntime);
-    return AdminClient.connect({ placement: this.around.placementAddresses, runtime: this.adminRuntime, dial });
+    return AdminClient.connect({ placement: this.placementToAsk(), runtime: this.adminRuntime, dial });
   }
 
   /** The member that leads and knows it; null: none does. */
@@ -95,6 +117,8 @@ export class SimCluster {
   disorder(): string | null {
     const leader = this.placementLeader();
     if (leader === null) return 'placement has no leader';
+    const problem = this.placementDisorder(leader);
+    if (problem !== null) return problem;
     for (const machine of this.stores) if (machine.store === null) return `${machine.name} is down`;
     const held = new Map<string, number>();
     for (const { store, machine } of this.running()) {
@@ -108,6 +132,21 @@ export class SimCluster {
     }
     const [left] = held.keys();
     return left === undefined ? null : `a replica is left behind: store/shard ${left}`;
+  }
+
+  /** Every machine has a member that votes and has caught up, and nobody else does. */
+  private placementDisorder(leader: PlacementMember): string | null {
+    const { commit, confState } = leader.groupStatus();
+    const { voters, learners, votersOutgoing } = confState;
+    if (leader.memberChange !== null || learners.length + votersOutgoing.length > 0) return 'placement members change';
+    const machines = this.placementMachines();
+    if (machines.length !== voters.length) return `${voters.length} of ${machines.length} placement members vote`;
+    for (const { name, member, memberId } of machines) {
+      if (member === null) return `${name} is down`;
+      if (!voters.includes(memberId)) return `${name} does not vote`;
+      if (member.appliedIndex < commit) return `${name} is behind`;
+    }
+    return null;
   }
 
   /** What every store and placement know of the shards that are not in order, for people. */
@@ -144,6 +183,12 @@ export class SimCluster {
       const session = a.store?.session.connected === true ? 'open' : 'closed';
       lines.push(`store ${a.storeId}: connections to ${to.join(', ')}; session ${session}`);
     }
+    for (const { name, memberId, state, wasRemoved, member } of this.placements) {
+      const status = member?.groupStatus();
+      const voters = status?.confState.voters.join(' ') ?? '';
+      const about = `${status?.role ?? ''} term ${status?.term ?? 0} voters ${voters}`;
+      lines.push(`${name} (member ${memberId}) ${state}${wasRemoved ? ', removed' : ''}: ${about}`);
+    }
     const work = this.placementLeader()?.leading;
     if (work !== undefined && work !== null) {
       for (const operator of work.planner.table.running()) lines.push(`operator ${inspect(operator, { depth: 4 })}`);
@@ -170,40 +215,6 @@ export class SimCluster {
     const commit = Math.max(...found.map((s) => s.commit));
     if (found.some((s) => s.applied < commit)) return 'a replica is behind';
     return null;
-  }
-
-  /** Whether one more disk may be harmed without taking a majority of any shard: all that was harmed before is healed. */
-  mayLoseOne(): boolean {
-    for (const { excuses, store } of this.stores) {
-      if (!excuses.has('damage')) continue;
-      if (store === null || store.replicas.quarantinedCount > 0) return false;
-      excuses.delete('damage');
-    }
-    const shards = this.newestDescriptors();
-    if (shards.size === 0 || this.shards().some(({ shardId }) => !shards.has(shardId))) return false;
-    return [...shards.values()].every((shard) => this.isWhole(shard));
-  }
-
-  /** Each shard as the store with its latest epoch knows it. */
-  private newestDescriptors(): Map<number, Shard> {
-    const newest = new Map<number, Shard>();
-    for (const { store } of this.running()) {
-      for (const { shard, shardId, phase } of store.replicas.machines()) {
-        if (phase !== 'normal') continue;
-        const known = newest.get(shardId)?.epoch;
-        if (known === undefined || epochIsNewer(epochOf(shard), known)) newest.set(shardId, shard);
-      }
-    }
-    return newest;
-  }
-
-  private isWhole(shard: Shard): boolean {
-    if (shard.replicas.length < 3 || shard.replicas.some((r) => r.role !== ReplicaRole.VOTER)) return false;
-    return shard.replicas.every(({ storeId, replicaId }) => {
-      const machine = this.stores.find((m) => m.storeId === storeId);
-      const running = machine?.store?.replicas.machine(shard.shardId);
-      return running?.replicaId === replicaId && running.phase === 'normal';
-    });
   }
 }
 

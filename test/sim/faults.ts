@@ -4,9 +4,11 @@ import { SkerryError } from '../../src/client/index.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { SimCluster } from './cluster.js';
 import { flipBit } from './flip_bit.js';
+import { mayLoseOne } from './harm_guard.js';
 import { diskBytes, diskReserveBytes } from './machine.js';
+import { PlacementChanges } from './placement_changes.js';
 import type { FaultName, Plan } from './plan.js';
-import { faultNames } from './plan.js';
+import { faultNames, isPlacementFault } from './plan.js';
 import type { Workload } from './workload.js';
 
 /** What goes wrong, and what people and placement change meanwhile: one draw per kind and step. */
@@ -18,7 +20,10 @@ export class Faults {
   private readonly prng: Prng;
   /** Of merges alone (plan.ts). */
   private readonly mergePrng: Prng;
+  private readonly placement: PlacementChanges;
   private admin: AdminClient | null = null;
+  /** Changes of placement's members that the admin client may not have heard of. */
+  private adminAsOf = 0;
   private over = false;
 
   constructor(cluster: SimCluster, plan: Plan, workload: Workload, prng: Prng) {
@@ -27,15 +32,27 @@ export class Faults {
     this.workload = workload;
     this.prng = prng;
     this.mergePrng = new Prng(plan.mergeSeed);
+    this.placement = new PlacementChanges(cluster, plan.placementSeed);
   }
 
   async begin(): Promise<void> {
-    this.admin = await this.cluster.clock.resolve(this.cluster.admin());
+    await this.cluster.clock.resolve(this.connected());
+  }
+
+  /** People tell their tools where placement is now. */
+  private async connected(): Promise<AdminClient> {
+    const { agreed } = this.placement;
+    if (this.admin !== null && this.adminAsOf === agreed) return this.admin;
+    const admin = await this.cluster.admin();
+    this.admin?.close();
+    this.admin = admin;
+    this.adminAsOf = agreed;
+    return admin;
   }
 
   step(): void {
     for (const name of faultNames) {
-      const prng = name === 'merge' ? this.mergePrng : this.prng;
+      const prng = name === 'merge' ? this.mergePrng : isPlacementFault(name) ? this.placement : this.prng;
       if (!prng.chance(this.plan.rates[name])) continue;
       if (this[name]()) this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
     }
@@ -176,7 +193,7 @@ export class Faults {
   /** A bit of a store's Raft log turns over while the store is off. */
   private flipBit(): boolean {
     const machine = this.anyOf(this.cluster.stores);
-    if (machine.state !== 'running' || !this.cluster.mayLoseOne()) return false;
+    if (machine.state !== 'running' || !mayLoseOne(this.cluster)) return false;
     machine.powerCut();
     machine.excuses.add('damage');
     void flipBit(machine.disk, this.prng).then((where) => {
@@ -189,12 +206,30 @@ export class Faults {
 
   private loseDisk(): boolean {
     const machine = this.anyOf(this.cluster.stores);
-    if (machine.state === 'booting' || !this.cluster.mayLoseOne()) return false;
+    if (machine.state === 'booting' || !mayLoseOne(this.cluster)) return false;
     machine.loseDisk();
     // Until its replicas are rebuilt elsewhere no other disk may be harmed: mayLoseOne() sees that they are missing.
     this.later(this.prng.int(10, 2_000), () => machine.boot());
     return true;
   }
+
+  // Placement members.
+
+  private addMember(): boolean {
+    return this.placement.add();
+  }
+
+  private removeMember(): boolean {
+    return this.placement.remove();
+  }
+
+  private killPlacementLeader(): boolean {
+    const machine = this.placement.killLeader();
+    if (machine !== null) this.later(this.placement.restartMs(), () => machine.boot());
+    return machine !== null;
+  }
+
+  // Clients.
 
   private killClient(): boolean {
     this.workload.killClient();
@@ -277,12 +312,10 @@ export class Faults {
   }
 
   private async undrain(storeId: number): Promise<void> {
-    const { admin } = this;
-    if (admin === null) return;
     const until = this.cluster.clock.nowMs + 60_000;
     for (;;) {
       try {
-        await this.cluster.clock.resolve(admin.drainStore(storeId, true));
+        await this.cluster.clock.resolve(this.connected().then((admin) => admin.drainStore(storeId, true)));
         return;
       } catch (error) {
         // A drain that was complete has removed the store: placement refuses to take it back.
@@ -294,15 +327,16 @@ export class Faults {
   }
 
   private ask(what: string, call: (admin: AdminClient) => Promise<unknown>): void {
-    if (this.admin === null) return;
     this.note(`asked for: ${what}`);
-    call(this.admin).then(
-      () => this.note(`begun: ${what}`),
-      (error: unknown) => {
-        if (!(error instanceof SkerryError)) throw error;
-        this.note(`refused: ${what}: ${error.code}`);
-      },
-    );
+    this.connected()
+      .then(call)
+      .then(
+        () => this.note(`begun: ${what}`),
+        (error: unknown) => {
+          if (!(error instanceof SkerryError)) throw error;
+          this.note(`refused: ${what}: ${error.code}`);
+        },
+      );
   }
 
   private anyShard(): ReturnType<SimCluster['shards']>[number] | null {

@@ -11,7 +11,10 @@ import type { Name, SimNet } from './net.js';
 export interface Surroundings {
   readonly clock: VirtualClock;
   readonly net: SimNet;
+  /** Of the placement members that the cluster began with. */
   readonly placementAddresses: readonly string[];
+  /** Of those that a process which starts now is told of. */
+  placementToAsk(): readonly string[];
   readonly clockDrift: number;
   readonly syncMs: number;
   /** Something happened that a reader of the trace wants to know. */
@@ -43,7 +46,7 @@ export abstract class Machine {
   runtime: VirtualRuntime | null = null;
   state: 'down' | 'booting' | 'running' = 'down';
   /** Injected faults that allow the process to end itself. */
-  readonly excuses = new Set<'failedSync' | 'fullDisk' | 'damage'>();
+  readonly excuses = new Set<'failedSync' | 'fullDisk' | 'damage' | 'joining'>();
   /** How long each sync takes at least, in ms. */
   slowSyncMs = 0;
   private failSyncs = false;

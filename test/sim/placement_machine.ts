@@ -89,6 +89,7 @@ export class PlacementMachine extends Machine {
       { definition: MetadataService, implementation: metadataService(member) },
     ]);
     await member.start();
+    this.excuses.delete('joining');
     this.raftLog = log;
     this.member = member;
   }

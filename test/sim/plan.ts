@@ -19,6 +19,8 @@ export interface Plan {
   readonly syncMs: number;
   /** For the choice of what is merged when. */
   readonly mergeSeed: number;
+  /** For what happens to placement members. */
+  readonly placementSeed: number;
 }
 
 /** Faults and changes that the driver in faults.ts knows. */
@@ -43,6 +45,9 @@ export const faultNames = [
   'drain',
   'killClient',
   'merge',
+  'addMember',
+  'removeMember',
+  'killPlacementLeader',
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 
@@ -68,7 +73,16 @@ const fullRates: Readonly<Record<FaultName, number>> = {
   drain: 0.02,
   killClient: 0.01,
   merge: 0.05,
+  addMember: 0.02,
+  removeMember: 0.02,
+  // Only while an operator runs.
+  killPlacementLeader: 0.06,
 };
+
+/** Drawn from sources of their own, so that seeds in which they are spared are what they were before there were any. */
+export const isLateFault = (name: FaultName): boolean => name === 'merge' || isPlacementFault(name);
+export const isPlacementFault = (name: FaultName): boolean =>
+  name === 'addMember' || name === 'removeMember' || name === 'killPlacementLeader';
 
 /** What a run may be told beside its seed. */
 export interface PlanChange {
@@ -81,14 +95,17 @@ export function planOf(seed: number, change: PlanChange = {}): Plan {
   const prng = new Prng(seed * 2_654_435_761 + 17);
   const rates = { ...fullRates };
   for (const name of faultNames) {
-    if (name === 'merge') continue;
+    if (isLateFault(name)) continue;
     // Each run has its own mix: some faults not at all, others at up to full strength.
     const spared = name !== 'heal' && prng.chance(0.45);
     rates[name] = spared ? 0 : fullRates[name] * (0.3 + 0.7 * prng.random());
   }
-  // From a source of their own, so that seeds without merges are what they were before there were any.
   const merges = new Prng(seed * 40_503 + 11);
   rates.merge = merges.chance(0.35) ? 0 : fullRates.merge * (0.3 + 0.7 * merges.random());
+  const members = new Prng(seed * 69_069 + 5);
+  for (const name of faultNames.filter(isPlacementFault)) {
+    rates[name] = members.chance(0.6) ? 0 : fullRates[name] * (0.3 + 0.7 * members.random());
+  }
   return {
     stores: change.stores ?? prng.int(3, 5),
     placements: prng.chance(0.3) ? 3 : 1,
@@ -101,5 +118,6 @@ export function planOf(seed: number, change: PlanChange = {}): Plan {
     clockDrift: prng.chance(0.5) ? 0.02 : 0,
     syncMs: prng.chance(0.5) ? 1 : 8,
     mergeSeed: merges.nextU32(),
+    placementSeed: members.nextU32(),
   };
 }

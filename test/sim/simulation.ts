@@ -23,14 +23,18 @@ import { Workload } from './workload.js';
  *   machine.ts     a machine with a disk and a process (store_machine.ts, placement_machine.ts): power cuts, kills, pauses,
  *                  clocks that run fast or slow, syncs that are slow or fail
  *   faults.ts      the driver of faults, and of what people ask for: moves, drains, splits, merges, transfers
+ *   harm_guard.ts  when a disk may be harmed without asking for more than a majority can give
+ *   placement_changes.ts    members of placement that are added and removed, and the death of the one that leads while an operator
+ *                  runs; what befalls every machine (kills, power cuts, pauses, cuts, failed syncs) befalls them too
  *   workload.ts    the clients and their history
  *   raft_oracle.ts, shard_oracle.ts    what must hold at every moment
  *
  * A run has a safety phase, in which faults happen, and a liveness phase: faults end, every machine runs, and within a bound of
- * virtual time every shard must have all its voters, caught up, and every key must be read and written. Then the whole
- * history must be linearizable. An operation that the client gave up with any code but UNDETERMINED must have had no effect.
+ * virtual time every shard must have all its voters, caught up, placement must have the members that it was asked to have,
+ * and every key must be read and written. Then the whole history must be linearizable. An operation that the client gave up with
+ * any code but UNDETERMINED must have had no effect.
  *
- * Missing: placement members never lose a disk.
+ * Missing: placement members never lose a disk, and no bit of one turns over.
  */
 
 export interface Counts {

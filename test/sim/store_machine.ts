@@ -33,10 +33,10 @@ export class StoreMachine extends Machine {
   }
 
   protected async startProcess(runtime: VirtualRuntime): Promise<void> {
-    const { net, placementAddresses } = this.around;
+    const { net } = this.around;
     const incarnation = ++this.incarnation;
     const connector = new RpcPlacementConnector(net.rpc.dial(this.name, runtime));
-    const members = new PlacementMembers(placementAddresses, runtime);
+    const members = new PlacementMembers(this.around.placementToAsk(), runtime);
     if (this.storeId === 0) await this.register(connector, members);
     const { clusterId, storeId } = this;
     const fatal = this.fatal(runtime);

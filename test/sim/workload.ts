@@ -181,11 +181,11 @@ class SimClient {
 
   /** Tries until there is a cluster to connect to. */
   async connect(): Promise<SkerryClient> {
-    const { net, placementAddresses } = this.around;
+    const { net } = this.around;
     for (;;) {
       try {
         this.skerry = await SkerryClient.connect({
-          placement: placementAddresses,
+          placement: this.around.placementToAsk(),
           keyspace: keyspaceName,
           timeoutMs: operationTimeoutMs,
           runtime: this.runtime,

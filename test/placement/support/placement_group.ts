@@ -27,6 +27,7 @@ export class PlacementGroup {
       clock: this.clock,
       net: this.net,
       placementAddresses,
+      placementToAsk: () => placementAddresses,
       clockDrift: 0,
       syncMs: 1,
       note: () => undefined,
