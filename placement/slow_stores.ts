@@ -1,5 +1,11 @@
 import { slowAfterMs, slowSyncUs, soundAfterMs } from './limits.js';
 
+/**
+ * The part of the stores that may count as slow, one at least. When more of them are, they share a cause (a machine, a network disk, a time of
+ * much work) that no transfer cures: leaders would all go to the few that are left, and make those slow.
+ */
+const slowPartMax = 1 / 3;
+
 interface Record {
   slow: boolean;
   /** Since when its reports have said the opposite of `slow`; -1: the last one did not. */
@@ -8,13 +14,15 @@ interface Record {
 
 /**
  * Which stores have disks so slow that they should not lead. A store becomes slow when its reports said so for a while, and
- * sound again only when its syncs take half as long as that for longer: the time in between changes nothing.
+ * sound again only when its syncs take half as long as that for longer: the time in between changes nothing. While many are slow, none counts as such.
  */
 export class SlowStores {
   private readonly records = new Map<number, Record>();
+  private slowCount = 0;
 
   has(storeId: number): boolean {
-    return this.records.get(storeId)?.slow ?? false;
+    if (this.records.get(storeId)?.slow !== true) return false;
+    return this.slowCount <= Math.max(1, this.records.size * slowPartMax);
   }
 
   heard(storeId: number, syncP99Us: number, nowMs: number): void {
@@ -28,6 +36,7 @@ export class SlowStores {
     if (record.sinceMs === -1) record.sinceMs = nowMs;
     if (nowMs - record.sinceMs < (record.slow ? soundAfterMs : slowAfterMs)) return;
     record.slow = !record.slow;
+    this.slowCount += record.slow ? 1 : -1;
     record.sinceMs = -1;
   }
 }
