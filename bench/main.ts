@@ -34,6 +34,10 @@ const workloads: Readonly<Record<string, { about: string; load: () => Promise<Wo
   },
   engine: { about: 'the KV engine alone', load: async () => (await import('./engine.js')).run },
   placement: { about: 'placement decisions, without I/O', load: async () => (await import('./placement.js')).run },
+  'peer-frames': {
+    about: 'what a frame between two hosts costs',
+    load: async () => (await import('./peer_frames.js')).run,
+  },
   snapshot: {
     about: 'a shard from one process to another',
     load: async () => (await import('./snapshot.js')).run,

@@ -17,7 +17,7 @@ import type { Dial } from '../src/rpc/channel.js';
 import { dialGrpc } from '../src/rpc/grpc_channel.js';
 import type { GrpcServer } from '../src/transport/grpc_server.js';
 import { startGrpcServer } from '../src/transport/grpc_server.js';
-import { GrpcTransport, raftTransportServiceName } from '../src/transport/grpc_transport.js';
+import { TcpTransport } from '../src/transport/tcp_transport.js';
 import { BalanceWindows } from './balance_windows.js';
 import type { DataDirectory, Identity } from './data_directory.js';
 import { DataDirectoryError, identityOf, prepareDataDirectory } from './data_directory.js';
@@ -54,7 +54,6 @@ const serviceNames = [
   'skerry.v1.Members',
   'skerry.v1.Metadata',
   'skerry.v1.Recover',
-  raftTransportServiceName,
 ];
 
 /** A placement member as a process: data directory, engine, log, transport, gRPC and metrics around a PlacementMember. */
@@ -120,7 +119,7 @@ export class PlacementServer {
     });
     const disk = new NodeDisk();
     const log = await openRaftLog({ disk, directory: directory.logPath, runtime, logger, onFatal: fatal });
-    const transport = new GrpcTransport({
+    const transport = new TcpTransport({
       hostId: memberId,
       clusterId: transportId,
       // Grows from one start to the next, which is all that it is for.
@@ -155,9 +154,9 @@ export class PlacementServer {
         { definition: MembersService, implementation: membersService(member) },
         { definition: RecoverService, implementation: recoverService(member) },
         { definition: MetadataService, implementation: metadataService(member) },
-        transport.service,
       ],
       serviceNames,
+      acceptHost: transport.acceptor,
       runtime,
     });
     this.boundAddress = advertised(config, this.grpc.port);

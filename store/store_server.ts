@@ -12,7 +12,8 @@ import { openRaftLog } from '../src/raftlog/segmented_log.js';
 import { dialGrpc } from '../src/rpc/grpc_channel.js';
 import type { GrpcServer, GrpcService } from '../src/transport/grpc_server.js';
 import { AddressInUseError, startGrpcServer } from '../src/transport/grpc_server.js';
-import { GrpcTransport } from '../src/transport/grpc_transport.js';
+import type { HostAcceptor } from '../src/transport/port_listener.js';
+import { TcpTransport } from '../src/transport/tcp_transport.js';
 import { DataDirectory, DataDirectoryError } from './data_directory.js';
 import { kvGrpcService } from './kv_grpc.js';
 import { bindAttemptsMax, placementCallTimeoutMs } from './limits.js';
@@ -121,7 +122,7 @@ export class StoreServer {
     this.raftLog = await openRaftLog({ ...logOptions, cacheBytesMax: cacheBytes });
     const { snapshotBytesPerSecond } = config;
     const self = { hostId: storeId, clusterId, incarnation };
-    const transport = new GrpcTransport({ ...self, runtime, logger, snapshotBytesPerSecond });
+    const transport = new TcpTransport({ ...self, runtime, logger, snapshotBytesPerSecond });
     const { tickMs, heartbeatTicks, electionTicks, leases, hibernateAfterTicks, diskStallMs } = config.raft;
     const raft = { tickMs, heartbeatTicks, electionTicks, leases, hibernateAfterTicks };
     const store = (this.running = await Store.open({
@@ -144,7 +145,7 @@ export class StoreServer {
       raft: diskStallMs === undefined ? raft : { ...raft, diskStallMs },
       fatal: onFatal,
     }));
-    this.grpc = await this.listen(listenAddress, [kvGrpcService(store.kv, runtime), transport.service]);
+    this.grpc = await this.listen(listenAddress, [kvGrpcService(store.kv, runtime)], transport.acceptor);
     this.metrics = await startMetricsServer(
       config.metricsAddress,
       storeMetrics({ store, raftLog: this.raftLog, transport }),
@@ -155,12 +156,16 @@ export class StoreServer {
   }
 
   /** Listens; a free port that was chosen and then taken by another process is chosen anew. */
-  private async listen(address: string, services: readonly GrpcService[]): Promise<GrpcServer> {
+  private async listen(
+    address: string,
+    services: readonly GrpcService[],
+    acceptHost: HostAcceptor,
+  ): Promise<GrpcServer> {
     const { config } = this.options;
-    const serviceNames = ['skerry.v1.Kv', 'skerry.v1.RaftTransport'];
+    const serviceNames = ['skerry.v1.Kv'];
     for (let attempt = 1; ; attempt++) {
       try {
-        return await startGrpcServer({ address, services, serviceNames, runtime: this.runtime });
+        return await startGrpcServer({ address, services, serviceNames, acceptHost, runtime: this.runtime });
       } catch (error) {
         const chosen = address !== config.address;
         if (!(error instanceof AddressInUseError) || !chosen || attempt === bindAttemptsMax) throw error;

@@ -12,7 +12,7 @@ import type { StagedSnapshot } from '../../src/multiraft/host.js';
 import { StagedFileWriter } from '../../src/multiraft/staging.js';
 import { NodeDisk } from '../../src/raftlog/node_disk.js';
 import { type GrpcServer, type GrpcService, startGrpcServer } from '../../src/transport/grpc_server.js';
-import { GrpcTransport } from '../../src/transport/grpc_transport.js';
+import { TcpTransport } from '../../src/transport/tcp_transport.js';
 import type { SnapshotHeadInfo, SnapshotSink, TransportHandlers } from '../../src/transport/transport.js';
 import { installShardSnapshot, stagedFileName } from '../../store/snapshot_install.js';
 
@@ -32,8 +32,8 @@ export function benchShard(): Shard {
   };
 }
 
-export function newTransport(hostId: number): GrpcTransport {
-  return new GrpcTransport({
+export function newTransport(hostId: number): TcpTransport {
+  return new TcpTransport({
     hostId,
     clusterId: 1,
     incarnation: 1,
@@ -96,12 +96,12 @@ export class ListeningServer {
   installMs = 0;
   private readonly path: string;
   private readonly server: GrpcServer;
-  private readonly transport: GrpcTransport;
+  private readonly transport: TcpTransport;
   private engine: Engine | null = null;
   private installation: Promise<void> | null = null;
   private count = 0;
 
-  private constructor(path: string, server: GrpcServer, transport: GrpcTransport) {
+  private constructor(path: string, server: GrpcServer, transport: TcpTransport) {
     this.path = path;
     this.server = server;
     this.transport = transport;
@@ -112,8 +112,9 @@ export class ListeningServer {
     const transport = newTransport(receiverId);
     const server = await startGrpcServer({
       address: '127.0.0.1:0',
-      services: [transport.service, rawService],
+      services: [rawService],
       serviceNames: [],
+      acceptHost: transport.acceptor,
     });
     const listening = new ListeningServer(path, server, transport);
     await transport.start(handlers((_from, head) => listening.sink(head)));

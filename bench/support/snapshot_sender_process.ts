@@ -6,7 +6,7 @@ import type { Engine } from '../../src/engine/engine.js';
 import { dataKey, replicaKey } from '../../src/engine/keys.js';
 import { ReplicaState } from '../../src/gen/skerry/v1/kv.js';
 import { MsgType, newMessage } from '../../src/raft/message.js';
-import type { GrpcTransport } from '../../src/transport/grpc_transport.js';
+import type { TcpTransport } from '../../src/transport/tcp_transport.js';
 import { flowControlWindowBytes } from '../../src/transport/limits.js';
 import { snapshotChunkBytesMax } from '../../store/limits.js';
 import { encodeReplicaRecord } from '../../store/records.js';
@@ -34,7 +34,7 @@ export interface SenderAnswer extends Watched {
 interface Ready {
   readonly settings: SenderSettings;
   readonly engine: Engine;
-  readonly transport: GrpcTransport;
+  readonly transport: TcpTransport;
 }
 
 let ready: Ready | null = null;

@@ -1,6 +1,6 @@
 /**
- * What the transport needs of the thing below it: two-way streams of frames between two hosts, over one
- * connection. gRPC is one, the simulator's network another. Everything above (hello, outbox, reconnecting,
+ * What the transport needs of the thing below it: two-way streams of frames between two hosts. TCP
+ * gives one, the simulator's network another. Everything above (hello, outbox, reconnecting,
  * snapshots) is the same code on both.
  */
 
@@ -31,7 +31,7 @@ export interface FrameListener {
   closed(close: StreamClose): void;
 }
 
-/** A connection to one host, made on demand; all streams to that host use it. */
+/** The way to one host, for all streams that this host opens to it. */
 export interface Connection {
   openExchange(): FrameStream;
   openSnapshot(): FrameStream;

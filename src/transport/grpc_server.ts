@@ -14,10 +14,12 @@ import { frameBytesMax } from '../base/limits.js';
 import { nodeRuntime } from '../base/node_runtime.js';
 import type { Runtime } from '../base/runtime.js';
 import { concurrentStreamsMax, serverCloseGraceMs, serverKeepaliveTimeMs, serverKeepaliveTimeoutMs } from './limits.js';
+import { parseHostPort } from './host_port.js';
+import { widenWindows } from './http2_windows.js';
 import { packageRoot } from './package_root.js';
-import { ServerInternals } from './server_internals.js';
+import { type HostAcceptor, PortListener } from './port_listener.js';
 
-/** A service as generated code or GrpcTransport gives it. */
+/** A service with its handlers. */
 export interface GrpcService {
   readonly definition: ServiceDefinition;
   readonly implementation: UntypedServiceImplementation;
@@ -29,6 +31,8 @@ export interface GrpcServerOptions {
   readonly services: readonly GrpcService[];
   /** Full names of the services, for health and reflection: `skerry.v1.Kv`. */
   readonly serviceNames: readonly string[];
+  /** Takes the connections of other hosts, at the same port. Default: they are closed. */
+  readonly acceptHost?: HostAcceptor;
   /** Default: the process's own clock. */
   readonly runtime?: Runtime;
   /** Milliseconds that close() leaves to calls in progress. */
@@ -77,7 +81,8 @@ const serverOptions: ChannelOptions = {
 };
 
 /**
- * Starts a gRPC server with the services given and, from their official packages, health and reflection.
+ * Starts a gRPC server with the services given and, from their official packages, health and reflection. Its port is also that
+ * of the transport between hosts, if there is one: connections are told apart by their first bytes.
  * @throws AddressInUseError, BindError
  */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
@@ -91,13 +96,18 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   setServing(true);
   health.addToServer(server);
   reflection(options.serviceNames).addToServer(server);
-  const port = await bind(server, options.address);
-  const internals = new ServerInternals();
-  internals.attach(server);
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  widenWindows(server);
+  const listener = new PortListener({
+    runtime,
+    acceptHost: options.acceptHost ?? ((socket): void => void socket.destroy()),
+    acceptOther: (socket) => injector.injectConnection(socket),
+  });
+  const port = await listen(listener, options.address);
   let closing: Promise<void> | null = null;
   const close = (): Promise<void> => {
     setServing(false);
-    closing ??= shutDown(server, internals, runtime, options.closeGraceMs ?? serverCloseGraceMs);
+    closing ??= shutDown(server, listener, runtime, options.closeGraceMs ?? serverCloseGraceMs);
     return closing;
   };
   return { port, server, setServing, close };
@@ -117,26 +127,31 @@ function loadDescriptors(): PackageDefinition {
   return loadSync([...files.map((name) => `skerry/v1/${name}`), healthProtoPath], { includeDirs: [protoFolder] });
 }
 
-function bind(server: Server, address: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
-      if (error === null) resolve(port);
-      else if (error.message.includes('EADDRINUSE')) reject(new AddressInUseError(address));
-      else reject(new BindError(address, `cannot listen at ${address}: ${error.message}`));
-    });
-  });
+async function listen(listener: PortListener, address: string): Promise<number> {
+  const target = parseHostPort(address);
+  if (target === null) throw new BindError(address, `cannot listen at ${address}: it is not host:port`);
+  try {
+    return await listener.listen(target);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    if ('code' in error && error.code === 'EADDRINUSE') throw new AddressInUseError(address);
+    throw new BindError(address, `cannot listen at ${address}: ${error.message}`);
+  }
 }
 
-function shutDown(server: Server, internals: ServerInternals, runtime: Runtime, graceMs: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = runtime.after(graceMs, () => {
-      server.forceShutdown();
-      internals.destroySockets();
-    });
+/** Clients may finish their calls; connections of hosts are their transport's to close, until the grace is over. */
+async function shutDown(server: Server, listener: PortListener, runtime: Runtime, graceMs: number): Promise<void> {
+  const timer = runtime.after(graceMs, () => {
+    server.forceShutdown();
+    listener.destroySockets();
+  });
+  const closed = listener.close();
+  await new Promise<void>((resolve, reject) => {
     server.tryShutdown((error) => {
-      timer.cancel();
       if (error === undefined) resolve();
       else reject(error);
     });
   });
+  await closed;
+  timer.cancel();
 }

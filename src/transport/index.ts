@@ -9,9 +9,9 @@
  *     MultiRaft ── sendMessage, sendBeat, ... ──▶ Outbox ── flush() ──▶ Envelope frame ──▶ FrameStream ──▶ peer
  *     MultiRaft ◀── TransportHandlers ◀── dispatch ◀── decode ◀──────────────────────────── FrameStream ◀──
  *
- * Files, from the bottom up: frame_stream.ts is what the transport needs of the network; grpc_stream.ts,
- * grpc_transport.ts and grpc_server.ts give it with grpc-js, memory_stream.ts, memory_link.ts and memory_network.ts
- * in a simulated world. outbox.ts gathers, handshake.ts says who may talk to whom, peer.ts is the life of one pair,
+ * Files, from the bottom up: frame_stream.ts is what the transport needs of the network; frame_format.ts, frame_parser.ts,
+ * tcp_stream.ts and tcp_transport.ts give it over TCP, memory_stream.ts, memory_link.ts and memory_network.ts in a simulated
+ * world. port_listener.ts and grpc_server.ts are the one port that hosts and gRPC clients share. outbox.ts gathers, handshake.ts says who may talk to whom, peer.ts is the life of one pair,
  * snapshots.ts with snapshot_send.ts and snapshot_receive.ts moves whole shards, and stream_transport.ts ties
  * them together. Real and simulated transports differ only in the streams: all else is the same code.
  *
@@ -21,37 +21,39 @@
  * the same host takes the place of the first unless its incarnation is older.
  *
  *     dialler                                   acceptor
- *       ── Exchange: hello ─────────────────────▶  checks; up
+ *       ── exchange: hello ─────────────────────▶  checks; up
  *       ◀───────────────────────────── hello ──   up
  *       ── envelope ──▶        ◀── envelope ──    at will, both ways
  *       ◀───────────────── snapshot offer 7 ──    acceptor has a snapshot to send
- *       ── Snapshot: pull 7 ───────────────────▶  on the same connection
+ *       ── snapshot: pull 7 ───────────────────▶  on a connection of its own
  *       ◀──────────── head, chunks, end ───────
  *       ── acks ───────────────────────────────▶
  *
- * Pushing back. grpc-js queues writes without bound, so bytes on their way are counted; past streamBytesInFlightMax
- * nothing is written, and what gathers leaves in one frame once the stream drains. The outbox is bounded in
+ * Pushing back. A socket queues writes without bound; past streamBytesInFlightMax
+ * nothing is written, and what gathers leaves in one frame once the queue is empty. The outbox is bounded in
  * bytes and messages, and past that drops what comes, which the sender sees. Snapshots have a window of unacknowledged
  * bytes, a rate for all of them together, and limits on how many run at a time. All numbers are in limits.ts.
  *
- * Flow control. HTTP/2 grants 64 KiB per stream and connection by default, less than a busy turn's frame, which then
- * waits in its middle for the receiver's next turn. grpc-js can widen that for what the dialling side receives
- * (`grpc-node.flow_control_window`) but not for what a server receives; server_internals.ts does that.
+ * Why not gRPC. A frame cost more on an HTTP/2 stream than all else that a turn does for it (docs/benchmarks.md), and
+ * flow control beside TCP's own bought nothing. What HTTP/2 did and is done here: telling frames apart (frame_format.ts),
+ * finding a peer that says nothing any more (tcp_stream.ts), the word with which a stream is refused.
+ *
+ * One port. Hosts and clients connect to the same address. port_listener.ts looks at the first bytes: a host's preamble, or
+ * anything else, which is grpc-js's. Its HTTP/2 server grants clients wider windows than it has options for (http2_windows.ts).
  *
  * Invariants.
- * - At most one connection per pair of hosts; snapshot streams share it.
+ * - At most one connection per pair of hosts, and one more for each snapshot while it lasts.
  * - Nothing is delivered from a stream before its hello was accepted.
  * - peerUp and peerDown alternate for a host, and messages lie between them.
  * - Handlers are never called from within a call to the transport.
  * - Every snapshot send settles once and closes its source; every sink gets finish() or abort(), once.
  * - Bytes that cannot be decoded end the stream they came on and nothing else.
  *
- * What is missing: TLS between hosts; snapshots that go on where a broken stream left off; a lane of its own for
- * urgent envelopes behind a large one; framed TCP in the place of HTTP/2, should profiles ask for it.
+ * What is missing: TLS between hosts; a lane of its own for urgent envelopes behind a large one.
  */
 export * from './grpc_server.js';
-export * from './grpc_transport.js';
 export * from './memory_network.js';
+export * from './tcp_transport.js';
 export { snapshotChunkBytesMax, snapshotChunkBytesTarget } from './limits.js';
 export { SnapshotError, type SnapshotErrorCode } from './snapshot_error.js';
 export type * from './transport.js';

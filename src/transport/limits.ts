@@ -12,16 +12,18 @@ export const streamBytesInFlightMax = 1024 * 1024;
 /** Hosts that may be connected at a time: a cluster's stores, with room. */
 export const peersMax = 1024;
 
-/** Flow control window of HTTP/2 streams and connections: a frame of a busy turn fits without waiting for credit. */
+/** Flow control window of a client's HTTP/2 streams and connections: a frame of a busy turn fits without waiting for credit. */
 export const flowControlWindowBytes = 4 * 1024 * 1024;
 /** Streams that one client connection may have open at a time. */
 export const concurrentStreamsMax = 10_000;
 
-/** A quiet connection is probed after this long ... */
-export const keepaliveTimeMs = 500;
-/** ... and given up after this long without an answer. Together less than the shortest election timeout. */
-export const keepaliveTimeoutMs = 500;
-/** The server's probes also meet clients, whose event loops may stall for longer than a store's. */
+/** Each end of a connection between hosts says something at least every two such intervals ... */
+export const aliveIntervalMs = 100;
+/** ... and takes the other end for lost after so many without a byte: 0.7 s, less than the shortest election timeout. */
+export const silentIntervalsMax = 7;
+/** The longest time until a silence is noticed. */
+export const silenceNoticedMs = aliveIntervalMs * (silentIntervalsMax + 1);
+/** What a gRPC server does to find lost clients, whose event loops may stall for longer than a store's. */
 export const serverKeepaliveTimeMs = 1_000;
 export const serverKeepaliveTimeoutMs = 3_000;
 
@@ -32,6 +34,12 @@ export const reconnectMaxMs = 500;
 export const refusedRetryMs = 5_000;
 /** From the first byte to the other side's hello. */
 export const handshakeTimeoutMs = 2_000;
+/** Connections that have not said yet whether they are of a host or a client; past it the oldest is closed. */
+export const unknownConnectionsMax = 1_024;
+/** The first frame on a connection, before anybody knows who is speaking: a hello, or the head of a snapshot. */
+export const firstFrameBytesMax = 1024 * 1024;
+/** A connection that is over is kept this long for its last bytes (a refusal's reason) to arrive. */
+export const lingerMs = 1_000;
 
 /** What a source of snapshot rows should aim at: large enough to be cheap, small enough not to hold envelopes up. */
 export const snapshotChunkBytesTarget = 256 * 1024;
@@ -77,4 +85,9 @@ assert(valueBytesMax + keyBytesMax < snapshotChunkBytesMax, 'the largest row fit
 assert(snapshotChunkBytesMax < frameBytesMax, 'a chunk fits a frame');
 assert(snapshotChunkBytesTarget * 4 <= snapshotWindowBytes, 'several chunks are on their way at a time');
 assert(snapshotResumeWaitMs + handshakeTimeoutMs < snapshotParkedMs, 'what is kept outlasts the wait of its sender');
+assert(
+  silentIntervalsMax >= 4,
+  'an end that says something every two intervals is not taken for lost for being a little late',
+);
+assert(firstFrameBytesMax > 4 * keyBytesMax && firstFrameBytesMax <= frameBytesMax, 'a shard with its bounds fits');
 assert(reconnectMinMs * 2 <= reconnectMaxMs && reconnectMaxMs * 2 <= refusedRetryMs, 'waits grow');

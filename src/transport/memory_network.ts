@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.js';
 import type { Runtime } from '../base/runtime.js';
 import type { Connection, Connector, FrameStream, StreamClose } from './frame_stream.js';
-import { keepaliveTimeMs, keepaliveTimeoutMs } from './limits.js';
+import { silenceNoticedMs } from './limits.js';
 import { calmLink, MemoryLink, type LinkPolicy } from './memory_link.js';
 import { MemoryStream } from './memory_stream.js';
 import { StreamTransport, type StreamTransportOptions } from './stream_transport.js';
@@ -35,7 +35,7 @@ export interface MemoryNetworkOptions {
   readonly deliver?: (hostId: number, receive: () => void) => void;
 }
 
-const lostContact: StreamClose = { kind: 'failed', reason: 'no answer to keepalive' };
+const lostContact: StreamClose = { kind: 'failed', reason: 'nothing came for too long' };
 
 /**
  * A network of hosts in one process, for the simulator. Everything random and every delay comes from the Runtime,
@@ -70,7 +70,7 @@ export class MemoryNetwork {
 
   /**
    * Nothing passes from `from` to `to` any more. What is sent waits, as with TCP; a connection that stays cut in
-   * either direction for as long as keepalive takes breaks at both ends.
+   * either direction for silenceNoticedMs breaks at both ends.
    */
   cut(from: number, to: number): void {
     this.cuts.add(direction(from, to));
@@ -140,7 +140,7 @@ export class MemoryNetwork {
           // The other end hears of it when the news arrives, this one in the next turn.
           links[0]?.send({ kind: 'close', close: { kind: 'failed', reason: 'the connection was closed' } });
           this.runtime.nextTurn(() => dialler.fail({ kind: 'failed', reason: 'the connection was closed' }));
-          this.runtime.after(keepaliveTimeMs + keepaliveTimeoutMs, () => acceptor.fail(lostContact));
+          this.runtime.after(silenceNoticedMs, () => acceptor.fail(lostContact));
         }
       },
     };
@@ -187,10 +187,10 @@ export class MemoryNetwork {
     });
   }
 
-  /** Breaks a connection that is still cut when keepalive has given up. */
+  /** Breaks a connection that is still cut when its ends notice the silence. */
   private watchContact(connection: MemoryConnection): void {
     const { from, to } = connection;
-    this.runtime.after(keepaliveTimeMs + keepaliveTimeoutMs, () => {
+    this.runtime.after(silenceNoticedMs, () => {
       if (!this.connections.has(connection)) return;
       if (this.isCut(from, to) || this.isCut(to, from)) this.breakConnection(connection, lostContact);
     });

@@ -7,8 +7,8 @@ import type { RefusalReason } from './handshake.js';
 export type { Beat, GoneNotice, GroupHeartbeat, SnapshotHeadInfo };
 
 /**
- * How hosts reach each other. One connection per pair of hosts (the lower id dials), one stream of
- * envelopes on it, and snapshot streams when needed. Delivery is at most once and, while a
+ * How hosts reach each other. One connection per pair of hosts (the lower id dials) for a stream of
+ * envelopes, and one more for each snapshot while it lasts. Delivery is at most once and, while a
  * connection lasts, in order. A host id is a store id or a placement member id.
  */
 export interface Transport {

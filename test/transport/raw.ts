@@ -1,44 +1,78 @@
-import {
-  Client,
-  credentials,
-  Server,
-  ServerCredentials,
-  type ClientDuplexStream,
-  type ServerDuplexStream,
-} from '@grpc/grpc-js';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { RaftTransportService } from '../../src/gen/skerry/v1/raft.js';
+import {
+  decodePreamble,
+  encodeFrameHead,
+  encodePreamble,
+  preambleBytes,
+  type FrameKind,
+  type StreamKind,
+} from '../../src/transport/frame_format.js';
+import { FrameParser } from '../../src/transport/frame_parser.js';
+import { aliveIntervalMs } from '../../src/transport/limits.js';
+import { parseHostPort } from '../../src/transport/host_port.js';
 import { decodeEnvelope, encodeEnvelope, type Envelope, type Hello } from '../../src/wire/index.js';
 
-const asIs = (frame: Buffer): Buffer => frame;
+export interface RawEnd {
+  readonly kind: 'refused' | 'closed';
+  readonly reason: string;
+}
 
-/** A gRPC client that says whatever bytes a test wants. */
-export class RawClient {
-  private readonly client: Client;
+export function frame(payload: Buffer, kind: FrameKind = 'data'): Buffer {
+  return Buffer.concat([encodeFrameHead(kind, payload.length), payload]);
+}
 
-  constructor(address: string) {
-    this.client = new Client(address, credentials.createInsecure());
+/** Connects to an address with nothing said yet. */
+export function dialRaw(address: string): Socket {
+  const target = parseHostPort(address);
+  if (target === null) throw new Error(`${address} is not host:port`);
+  return connect(target);
+}
+
+/** One end of a stream that says whatever a test wants, and otherwise only that it lives. Emits 'data' with each frame of data. */
+export class RawStream extends EventEmitter {
+  readonly socket: Socket;
+  /** How the other end let go. */
+  readonly over: Promise<RawEnd>;
+  private refusal: string | null = null;
+
+  /** Of a socket that this end's preamble was written to. */
+  constructor(socket: Socket) {
+    super();
+    this.socket = socket;
+    const parser = new FrameParser({
+      preamble: () => undefined,
+      frame: (kind, payload) => {
+        if (kind === 'refusal') this.refusal = payload.toString();
+        else if (kind === 'data') this.emit('data', payload);
+      },
+    });
+    socket.on('data', (chunk: Buffer) => parser.push(chunk));
+    socket.on('error', () => undefined);
+    const alive = setInterval(() => {
+      if (socket.writable) socket.write(encodeFrameHead('alive', 0));
+    }, aliveIntervalMs);
+    this.over = new Promise((resolve) => {
+      socket.once('close', () => clearInterval(alive));
+      socket.once('close', () =>
+        resolve(this.refusal === null ? { kind: 'closed', reason: '' } : { kind: 'refused', reason: this.refusal }),
+      );
+    });
   }
 
-  exchange(): ClientDuplexStream<Buffer, Buffer> {
-    return this.client.makeBidiStreamRequest(RaftTransportService.exchange.path, asIs, asIs);
+  static dial(address: string, kind: StreamKind): RawStream {
+    const socket = dialRaw(address);
+    socket.write(encodePreamble(kind));
+    return new RawStream(socket);
   }
 
-  snapshot(): ClientDuplexStream<Buffer, Buffer> {
-    return this.client.makeBidiStreamRequest(RaftTransportService.snapshot.path, asIs, asIs);
+  write(...payloads: Buffer[]): void {
+    for (const payload of payloads) this.socket.write(frame(payload));
   }
 
   close(): void {
-    this.client.close();
+    this.socket.destroy();
   }
-}
-
-/** Waits for a call's end and returns its status code and details. */
-export function statusOf(call: ClientDuplexStream<Buffer, Buffer>): Promise<{ code: number; details: string }> {
-  call.on('error', () => undefined);
-  call.resume();
-  return new Promise((resolve) => call.on('status', resolve));
 }
 
 export interface RawServer {
@@ -46,27 +80,31 @@ export interface RawServer {
   stop(): void;
 }
 
-/** A gRPC server of RaftTransport whose calls a test plays by hand. */
-export async function startRawServer(handlers: {
-  exchange?: (call: ServerDuplexStream<Buffer, Buffer>) => void;
-  snapshot?: (call: ServerDuplexStream<Buffer, Buffer>) => void;
-}): Promise<RawServer> {
-  const server = new Server({ 'grpc.max_receive_message_length': -1 });
-  const raw = { requestSerialize: asIs, requestDeserialize: asIs, responseSerialize: asIs, responseDeserialize: asIs };
-  const nothing = (): void => undefined;
-  server.addService(
-    {
-      exchange: { ...RaftTransportService.exchange, ...raw },
-      snapshot: { ...RaftTransportService.snapshot, ...raw },
-    },
-    { exchange: handlers.exchange ?? nothing, snapshot: handlers.snapshot ?? nothing },
-  );
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
+/** A host whose streams a test plays by hand. */
+export async function startRawServer(
+  handlers: Partial<Record<StreamKind, (stream: RawStream) => void>>,
+): Promise<RawServer> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    // Which stream it is must be known before the first frame that says that this end lives.
+    socket.once('data', (first) => {
+      const kind = decodePreamble(first.subarray(0, preambleBytes));
+      socket.pause();
+      socket.unshift(first);
+      socket.write(encodePreamble(kind));
+      const stream = new RawStream(socket);
+      socket.resume();
+      handlers[kind]?.(stream);
+    });
   });
-  return { address: `127.0.0.1:${port}`, stop: () => server.forceShutdown() };
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const stop = (): void => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, stop };
 }
 
 export function envelope(parts: Partial<Envelope>): Buffer {
@@ -86,10 +124,10 @@ export function hello(parts: Partial<Hello> = {}): Hello {
   return { clusterId: 7, fromId: 1, toId: 2, incarnation: 1, protocolVersion: 1, ...parts };
 }
 
-/** Reads the next frame of a call as an envelope. */
-export async function nextEnvelope(call: NodeJS.EventEmitter): Promise<Envelope> {
-  const [frame] = (await once(call, 'data')) as [Buffer];
-  return decodeEnvelope(frame);
+/** Reads the next frame of a stream as an envelope. */
+export async function nextEnvelope(stream: RawStream): Promise<Envelope> {
+  const [payload] = (await once(stream, 'data')) as [Buffer];
+  return decodeEnvelope(payload);
 }
 
 /** A TCP proxy whose connections a test can freeze (no byte passes, nothing closes) and count. */

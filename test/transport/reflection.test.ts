@@ -37,7 +37,7 @@ t.test('an outsider lists the services and builds a client from what reflection 
   const server = await startGrpcServer({
     address: '127.0.0.1:0',
     services: [],
-    serviceNames: ['skerry.v1.Kv', 'skerry.v1.RaftTransport'],
+    serviceNames: ['skerry.v1.Kv', 'skerry.v1.Admin'],
   });
   const address = `127.0.0.1:${server.port}`;
   const client = new Client(address, credentials.createInsecure());
@@ -47,7 +47,7 @@ t.test('an outsider lists the services and builds a client from what reflection 
   });
   const { list_services_response: list } = await ask(client, { list_services: '' });
   const names = list?.service.map(({ name }) => name) ?? [];
-  for (const name of ['skerry.v1.Kv', 'skerry.v1.RaftTransport', 'grpc.health.v1.Health']) {
+  for (const name of ['skerry.v1.Kv', 'skerry.v1.Admin', 'grpc.health.v1.Health']) {
     t.ok(names.includes(name), `${name} is listed`);
   }
   t.notOk(names.includes('skerry.v1.Placement'), 'a service that is not served is not listed');

@@ -1,9 +1,8 @@
 import { crc32 } from 'node:zlib';
-import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { once } from 'node:events';
 import t from 'tap';
 import { decodeSnapshotFrame, encodeSnapshotFrame, type SnapshotFrame } from '../../src/wire/index.js';
-import { envelope, hello, RawClient, startRawServer, statusOf } from './raw.js';
+import { envelope, hello, RawStream, startRawServer } from './raw.js';
 import { ListSink, ListSource, snapshotHead, startHost } from './support.js';
 
 const head: SnapshotFrame = { kind: 'head', hello: hello(), snapshotId: 1, head: snapshotHead(3) };
@@ -12,22 +11,18 @@ function chunk(sequence: number, text: string, checksum = crc32(Buffer.from(text
   return { kind: 'chunk', sequence, crc32: checksum, data: Buffer.from(text) };
 }
 
-async function nextFrame(call: ClientDuplexStream<Buffer, Buffer>): Promise<SnapshotFrame> {
+async function nextFrame(call: RawStream): Promise<SnapshotFrame> {
   const [frame] = (await once(call, 'data')) as [Buffer];
   return decodeSnapshotFrame(frame);
 }
 
-function write(call: ClientDuplexStream<Buffer, Buffer>, ...frames: SnapshotFrame[]): void {
-  for (const frame of frames) call.write(encodeSnapshotFrame(frame));
+function write(call: RawStream, ...frames: SnapshotFrame[]): void {
+  call.write(...frames.map(encodeSnapshotFrame));
 }
 
 t.test('a sender that breaks the rules is told so, and its snapshot is thrown away', async (t) => {
   const b = await startHost({ hostId: 2 });
-  const raw = new RawClient(b.address);
-  t.teardown(async () => {
-    raw.close();
-    await b.stop();
-  });
+  t.teardown(() => b.stop());
   const broken: [SnapshotFrame[], RegExp][] = [
     [[chunk(0, 'rows', 1)], /checksum/],
     [[chunk(0, 'rows'), chunk(2, 'rows')], /chunk 2 came in the place of chunk 1/],
@@ -39,11 +34,11 @@ t.test('a sender that breaks the rules is told so, and its snapshot is thrown aw
   for (const [frames, failure] of broken) {
     const sink = new ListSink();
     b.heard.onSnapshot = () => Promise.resolve(sink);
-    const call = raw.snapshot();
+    const call = RawStream.dial(b.address, 'snapshot');
     const acks: SnapshotFrame[] = [];
     call.on('data', (frame: Buffer) => acks.push(decodeSnapshotFrame(frame)));
     write(call, head, ...frames);
-    await statusOf(call);
+    await call.over;
     await sink.ended();
     t.match(acks.at(-1), { kind: 'ack', done: false, failure });
     t.equal(sink.outcome, 'aborted');
@@ -53,15 +48,10 @@ t.test('a sender that breaks the rules is told so, and its snapshot is thrown aw
 
 t.test('a sender that says that it gives up is taken at its word', async (t) => {
   const b = await startHost({ hostId: 2 });
-  const raw = new RawClient(b.address);
-  t.teardown(async () => {
-    raw.close();
-    await b.stop();
-  });
+  t.teardown(() => b.stop());
   const sink = new ListSink();
   b.heard.onSnapshot = () => Promise.resolve(sink);
-  const call = raw.snapshot();
-  call.on('error', () => undefined);
+  const call = RawStream.dial(b.address, 'snapshot');
   write(call, head);
   t.match(await nextFrame(call), { kind: 'ack', chunks: 0 });
   write(call, chunk(0, 'rows'));
@@ -75,11 +65,9 @@ t.test('a stream that breaks before its snapshot ends can be followed by another
   const b = await startHost({ hostId: 2 });
   t.teardown(() => b.stop());
   const begin = async (frame: SnapshotFrame) => {
-    const client = new RawClient(b.address);
-    const call = client.snapshot();
-    call.on('error', () => undefined);
+    const call = RawStream.dial(b.address, 'snapshot');
     write(call, frame);
-    return { client, call, ack: await nextFrame(call) };
+    return { call, ack: await nextFrame(call) };
   };
   const sinks: ListSink[] = [];
   b.heard.onSnapshot = () => {
@@ -90,7 +78,7 @@ t.test('a stream that breaks before its snapshot ends can be followed by another
   const first = await begin(head);
   write(first.call, chunk(0, 'rows'));
   t.match(await nextFrame(first.call), { kind: 'ack', chunks: 1 });
-  first.call.cancel();
+  first.call.close();
   const second = await begin(head);
   t.match(second.ack, { kind: 'ack', chunks: 1, done: false, failure: '' });
   write(second.call, chunk(1, 'more'));
@@ -98,8 +86,7 @@ t.test('a stream that breaks before its snapshot ends can be followed by another
   // The sender is back before this side has noticed anything.
   const third = await begin(head);
   t.match(third.ack, { kind: 'ack', chunks: 2 });
-  third.client.close();
-  third.call.cancel();
+  third.call.close();
   const other = await begin({ ...head, snapshotId: 2 });
   t.match(other.ack, { kind: 'ack', chunks: 0 }, 'another snapshot begins at its beginning');
   t.equal(sinks[0]?.outcome, 'aborted');
@@ -109,16 +96,12 @@ t.test('a stream that breaks before its snapshot ends can be followed by another
   t.match(await nextFrame(last.call), { kind: 'ack', chunks: 1, done: true });
   t.equal(sinks.length, 3);
   t.equal(sinks[2]?.chunks.toString(), 'whole');
-  for (const { client } of [first, second, other, last]) client.close();
+  for (const { call } of [second, other, last]) call.close();
 });
 
 t.test('streams with a wrong hello, or for a snapshot that does not wait, are refused', async (t) => {
   const b = await startHost({ hostId: 2 });
-  const raw = new RawClient(b.address);
-  t.teardown(async () => {
-    raw.close();
-    await b.stop();
-  });
+  t.teardown(() => b.stop());
   const refused: [SnapshotFrame, RegExp][] = [
     [{ ...head, hello: hello({ clusterId: 8 }) }, /cluster 8/],
     [{ ...head, hello: null }, /no hello/],
@@ -127,9 +110,9 @@ t.test('streams with a wrong hello, or for a snapshot that does not wait, are re
     [{ kind: 'ack', chunks: 0, done: true, failure: '' }, /no hello/],
   ];
   for (const [frame, details] of refused) {
-    const call = raw.snapshot();
+    const call = RawStream.dial(b.address, 'snapshot');
     write(call, frame);
-    t.match(await statusOf(call), { code: 9, details });
+    t.match(await call.over, { kind: 'refused', reason: details });
   }
 });
 

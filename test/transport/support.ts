@@ -4,7 +4,7 @@ import { silentLogger, type Logger } from '../../src/base/logger.js';
 import type { Runtime } from '../../src/base/runtime.js';
 import { MsgType, newMessage, type Message } from '../../src/raft/message.js';
 import { startGrpcServer, type GrpcServer } from '../../src/transport/grpc_server.js';
-import { GrpcTransport, raftTransportServiceName } from '../../src/transport/grpc_transport.js';
+import { TcpTransport } from '../../src/transport/tcp_transport.js';
 import type {
   Beat,
   GoneNotice,
@@ -98,14 +98,14 @@ export interface HostOptions {
 export interface Host {
   readonly hostId: number;
   readonly address: string;
-  readonly transport: GrpcTransport;
+  readonly transport: TcpTransport;
   readonly server: GrpcServer;
   readonly heard: Recorder;
   stop(): Promise<void>;
 }
 
 export async function startHost(options: HostOptions): Promise<Host> {
-  const transport = new GrpcTransport({
+  const transport = new TcpTransport({
     hostId: options.hostId,
     clusterId: options.clusterId ?? 7,
     incarnation: options.incarnation ?? 1,
@@ -115,8 +115,9 @@ export async function startHost(options: HostOptions): Promise<Host> {
   });
   const server = await startGrpcServer({
     address: options.address ?? '127.0.0.1:0',
-    services: [transport.service],
-    serviceNames: [raftTransportServiceName],
+    services: [],
+    serviceNames: [],
+    acceptHost: transport.acceptor,
     closeGraceMs: 50,
   });
   const heard = new Recorder();

@@ -2129,8 +2129,8 @@ export const SnapshotFrame: MessageFns<SnapshotFrame> = {
 };
 
 /**
- * RaftTransport joins two stores (or two placement members). The lower id dials; there is one
- * connection per pair, and both directions of all shards share its streams.
+ * RaftTransport joins two stores (or two placement members). The lower id dials. It names the two kinds of
+ * streams between them and what is in their frames; they travel over TCP as docs/protocol.md says, not over gRPC.
  */
 export type RaftTransportService = typeof RaftTransportService;
 export const RaftTransportService = {

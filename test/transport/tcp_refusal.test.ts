@@ -1,8 +1,11 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { createServer, type AddressInfo } from 'node:net';
 import t from 'tap';
+import { frameBytesMax } from '../../src/base/limits.js';
 import type { Logger } from '../../src/base/logger.js';
-import { envelope, hello, nextEnvelope, RawClient, startRawServer, statusOf } from './raw.js';
+import { encodeFrameHead, encodePreamble, framingVersion } from '../../src/transport/frame_format.js';
+import { firstFrameBytesMax } from '../../src/transport/limits.js';
+import { dialRaw, envelope, frame, hello, nextEnvelope, RawStream, startRawServer } from './raw.js';
 import { appendMessage, join, startHost } from './support.js';
 
 /** Collects what is logged at warn and error. */
@@ -52,7 +55,7 @@ t.test('the dialling side checks the answer it gets', async (t) => {
   ];
   const reasons: unknown[] = [];
   for (const answer of answers) {
-    const server = await startRawServer({ exchange: (call) => void call.write(envelope({ hello: answer })) });
+    const server = await startRawServer({ exchange: (stream) => stream.write(envelope({ hello: answer })) });
     const logged: object[] = [];
     const logger = loggerInto(logged);
     const done = new Promise<void>((resolve) => {
@@ -71,13 +74,21 @@ t.test('the dialling side checks the answer it gets', async (t) => {
   t.same(reasons, ['clusterMismatch', 'hostMismatch', 'hostMismatch', 'protocolMismatch', 'helloMissing']);
 });
 
+const preamble = encodePreamble('exchange');
+const garbageConnections = [
+  Buffer.alloc(10_000, 0x42),
+  Buffer.concat([preamble, Buffer.of(9, 0, 0, 0, 1)]),
+  Buffer.concat([preamble, encodeFrameHead('data', firstFrameBytesMax + 1)]),
+  Buffer.concat([preamble, frame(envelope({ hello: hello() }), 'refusal')]),
+  Buffer.concat([preamble.subarray(0, -1), Buffer.of(7)]),
+  Buffer.concat([encodePreamble('snapshot'), Buffer.alloc(10_000, 0xff)]),
+];
+
 t.test('the accepting side refuses hellos that do not fit, and garbage, and goes on serving', async (t) => {
   const a = await startHost({ hostId: 1 });
   const b = await startHost({ hostId: 2 });
   t.teardown(() => Promise.all([a.stop(), b.stop()]));
   await join(a, b);
-  const raw = new RawClient(b.address);
-  t.teardown(() => raw.close());
   const firstFrames: [Buffer, RegExp][] = [
     [envelope({ hello: hello({ clusterId: 99 }) }), /cluster 99/],
     [envelope({ hello: hello({ clusterId: 0 }) }), /cluster 0/],
@@ -90,19 +101,21 @@ t.test('the accepting side refuses hellos that do not fit, and garbage, and goes
     [Buffer.from('garbage that is no protobuf at all'), /malformed/],
     [Buffer.alloc(100_000, 0xff), /malformed/],
   ];
-  for (const [frame, details] of firstFrames) {
-    const call = raw.exchange();
-    call.write(frame);
-    t.match(await statusOf(call), { code: 9, details });
+  for (const [first, reason] of firstFrames) {
+    const stream = RawStream.dial(b.address, 'exchange');
+    stream.write(first);
+    t.match(await stream.over, { kind: 'refused', reason });
   }
-  const snapshot = raw.snapshot();
+  const snapshot = RawStream.dial(b.address, 'snapshot');
   snapshot.write(Buffer.alloc(1_000, 0xff));
-  t.not((await statusOf(snapshot)).code, 0);
-  const socket = connect(b.server.port, '127.0.0.1');
-  socket.write(Buffer.alloc(10_000, 0x42));
-  socket.on('error', () => undefined);
-  socket.resume();
-  await once(socket, 'close');
+  t.match(await snapshot.over, { kind: 'closed' });
+  for (const bytes of garbageConnections) {
+    const socket = dialRaw(b.address);
+    socket.write(bytes);
+    socket.on('error', () => undefined);
+    socket.resume();
+    await once(socket, 'close');
+  }
   t.ok(a.transport.sendMessage(2, 1, appendMessage(1)));
   a.transport.flush();
   await b.heard.until('message');
@@ -112,17 +125,39 @@ t.test('the accepting side refuses hellos that do not fit, and garbage, and goes
 t.test('garbage after the hello ends that stream only', async (t) => {
   const b = await startHost({ hostId: 2 });
   t.teardown(() => b.stop());
-  const raw = new RawClient(b.address);
-  t.teardown(() => raw.close());
-  const call = raw.exchange();
-  call.write(envelope({ hello: hello() }));
-  t.match((await nextEnvelope(call)).hello, { fromId: 2, toId: 1, clusterId: 7 });
-  call.write(Buffer.alloc(50, 0xff));
-  t.not((await statusOf(call)).code, 0);
-  await b.heard.until('peerDown');
-  const again = raw.exchange();
-  again.write(envelope({ hello: hello() }));
-  t.match((await nextEnvelope(again)).hello, { fromId: 2 });
-  again.on('error', () => undefined);
-  again.cancel();
+  const garbage = [frame(Buffer.alloc(50, 0xff)), Buffer.alloc(50, 0xff), encodeFrameHead('data', frameBytesMax + 1)];
+  for (const [round, bytes] of garbage.entries()) {
+    const stream = RawStream.dial(b.address, 'exchange');
+    stream.write(envelope({ hello: hello() }));
+    t.match((await nextEnvelope(stream)).hello, { fromId: 2, toId: 1, clusterId: 7 });
+    stream.socket.write(bytes);
+    t.match(await stream.over, { kind: 'closed' });
+    await b.heard.until('peerDown', round + 1);
+  }
+});
+
+t.test('a host that frames as of another version is told which one is understood here, and refused', async (t) => {
+  const b = await startHost({ hostId: 2 });
+  t.teardown(() => b.stop());
+  const newer = Buffer.from(preamble);
+  newer[newer.length - 2] = framingVersion + 1;
+  const socket = dialRaw(b.address);
+  const answer: Buffer[] = [];
+  socket.on('data', (chunk) => answer.push(chunk));
+  socket.write(newer);
+  await once(socket, 'close');
+  t.same(Buffer.concat(answer), preamble);
+  const server = createServer((incoming) => {
+    incoming.on('error', () => undefined);
+    incoming.end(newer);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const logger = loggerInto([]);
+  const refusal = new Promise<object>((resolve) => (logger.error = resolve));
+  const a = await startHost({ hostId: 1, logger });
+  t.teardown(() => a.stop());
+  a.transport.setPeer(3, `127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.match(await refusal, { reason: 'refusedByPeer', detail: /as of version 2, this host as of 1/ });
 });

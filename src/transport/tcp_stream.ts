@@ -1,0 +1,186 @@
+import type { Socket } from 'node:net';
+import type { Runtime, TimerHandle } from '../base/runtime.js';
+import { encodeFrameHead, encodePreamble, FramingError, type FrameKind, type StreamKind } from './frame_format.js';
+import { FrameParser } from './frame_parser.js';
+import type { FrameListener, FrameStream, StreamClose } from './frame_stream.js';
+import { aliveIntervalMs, failureTextMax, lingerMs, silentIntervalsMax, streamBytesInFlightMax } from './limits.js';
+
+const aliveFrame = encodeFrameHead('alive', 0);
+
+/**
+ * A stream of frames that has a TCP connection for itself, either end of it.
+ *
+ * Writing: bytes that the kernel has not taken wait in the socket's queue, which has no bound of its own; past
+ * streamBytesInFlightMax write() returns false, until the queue is empty.
+ *
+ * Silence: each end says something at least every two intervals, an empty frame if there is nothing else. An end that
+ * hears nothing for silentIntervalsMax intervals takes the other one for lost. Counted are this host's timer's calls, so that its own
+ * stalls do not pass for the other side's. What only waits behind a long frame is not silence: bytes count, not frames.
+ */
+export class TcpStream implements FrameStream {
+  private readonly socket: Socket;
+  private readonly kind: StreamKind;
+  private readonly runtime: Runtime;
+  private readonly parser: FrameParser;
+  private readonly ticker: TimerHandle;
+  private linger: TimerHandle | null = null;
+  private listener: FrameListener | null = null;
+  private over = false;
+  private ended = false;
+  private blocked = false;
+  /** Since the last tick. */
+  private wrote = true;
+  private heard = false;
+  private silentIntervals = 0;
+  private wasHeard = false;
+
+  /** Takes over the socket, connected or connecting, of which nothing was read yet (or put back). */
+  constructor(socket: Socket, kind: StreamKind, runtime: Runtime) {
+    this.socket = socket;
+    this.kind = kind;
+    this.runtime = runtime;
+    this.parser = new FrameParser({
+      preamble: (stream) => this.handlePreamble(stream),
+      frame: (frameKind, payload) => this.handleFrame(frameKind, payload),
+    });
+    socket.on('data', (chunk: Buffer) => this.handleData(chunk));
+    socket.on('drain', () => this.handleDrain());
+    socket.on('end', () => this.handleEnd());
+    socket.on('error', (error) => this.handleClose({ kind: 'failed', reason: reasonOf(error) }));
+    socket.on('close', () => this.handleSocketClose());
+    socket.write(encodePreamble(kind));
+    socket.resume();
+    this.ticker = runtime.every(aliveIntervalMs, () => this.tick());
+  }
+
+  listen(listener: FrameListener): void {
+    if (!this.over) this.listener = listener;
+  }
+
+  write(frame: Buffer): boolean {
+    if (this.over) return true;
+    this.send('data', frame);
+    this.blocked = this.socket.writableLength > streamBytesInFlightMax;
+    return !this.blocked;
+  }
+
+  end(): void {
+    if (this.over || this.ended) return;
+    this.ended = true;
+    this.socket.end();
+  }
+
+  destroy(refusal?: string): void {
+    if (this.over) return;
+    this.listener = null;
+    if (refusal === undefined) {
+      this.over = true;
+      this.socket.destroy();
+    } else {
+      this.send('refusal', Buffer.from(refusal.slice(0, failureTextMax)));
+      this.over = true;
+      this.finish();
+    }
+  }
+
+  /** Breaks the stream from below: its listener hears of it. */
+  cut(reason: string): void {
+    this.socket.destroy(new Error(reason));
+  }
+
+  /** One write to the kernel for both parts, without copying the frame. */
+  private send(kind: FrameKind, payload: Buffer): void {
+    const { socket } = this;
+    socket.cork();
+    socket.write(encodeFrameHead(kind, payload.length));
+    socket.write(payload);
+    socket.uncork();
+    this.wrote = true;
+  }
+
+  private handleData(chunk: Buffer): void {
+    this.heard = true;
+    // A stream that is over still reads, so that what it wrote last is not lost in a reset.
+    if (this.over) return;
+    try {
+      this.parser.push(chunk);
+    } catch (error) {
+      if (!(error instanceof FramingError)) throw error;
+      this.handleClose({ kind: error.otherVersion ? 'refused' : 'failed', reason: error.message });
+      this.finish();
+    }
+  }
+
+  private handlePreamble(stream: StreamKind): void {
+    if (stream !== this.kind) throw new FramingError(`a stream of kind ${stream} in the place of ${this.kind}`);
+  }
+
+  private handleFrame(kind: FrameKind, payload: Buffer): void {
+    switch (kind) {
+      case 'data':
+        this.listener?.frame(payload);
+        break;
+      case 'alive':
+        break;
+      case 'refusal':
+        this.handleClose({ kind: 'refused', reason: payload.subarray(0, failureTextMax).toString() });
+        this.finish();
+        break;
+    }
+  }
+
+  private handleEnd(): void {
+    const whole = this.parser.isBetweenFrames();
+    this.handleClose(
+      whole
+        ? { kind: 'ended', reason: 'the other side ended it' }
+        : { kind: 'failed', reason: 'the connection ended inside a frame' },
+    );
+    this.finish();
+  }
+
+  private handleDrain(): void {
+    if (!this.blocked || this.over) return;
+    this.blocked = false;
+    this.listener?.drained();
+  }
+
+  private handleClose(close: StreamClose): void {
+    if (this.over) return;
+    this.over = true;
+    const { listener } = this;
+    this.listener = null;
+    listener?.closed(close);
+  }
+
+  private handleSocketClose(): void {
+    this.ticker.cancel();
+    this.linger?.cancel();
+    this.handleClose({ kind: 'failed', reason: 'the connection was closed' });
+  }
+
+  /** What was written still leaves, for a while; then the socket goes. */
+  private finish(): void {
+    this.socket.end();
+    this.linger ??= this.runtime.after(lingerMs, () => this.socket.destroy());
+  }
+
+  private tick(): void {
+    const { socket } = this;
+    if (socket.connecting) return;
+    if (!this.wrote && !this.over && !this.ended && socket.writableLength === 0) socket.write(aliveFrame);
+    this.wrote = false;
+    this.wasHeard ||= this.heard;
+    this.silentIntervals = this.heard ? 0 : this.silentIntervals + 1;
+    this.heard = false;
+    if (this.wasHeard && this.silentIntervals >= silentIntervalsMax) {
+      this.cut(`nothing came for ${silentIntervalsMax * aliveIntervalMs} ms`);
+    }
+  }
+}
+
+/** Several addresses of one name fail together, in an error without a message. */
+function reasonOf(error: Error): string {
+  if (error instanceof AggregateError) return error.errors.map(String).join('; ');
+  return error.message;
+}

@@ -1,0 +1,69 @@
+import { connect, Socket } from 'node:net';
+import type { Runtime } from '../base/runtime.js';
+import { decodePreamble, FramingError, type StreamKind } from './frame_format.js';
+import type { Connection, Connector } from './frame_stream.js';
+import { parseHostPort } from './host_port.js';
+import type { HostAcceptor } from './port_listener.js';
+import { StreamTransport, type StreamTransportOptions } from './stream_transport.js';
+import { TcpStream } from './tcp_stream.js';
+
+/**
+ * One TCP connection for each stream: the envelopes of a pair have one for as long as it lasts, and a snapshot has its own, so that its
+ * bytes never stand in front of an envelope.
+ */
+function tcpConnector(runtime: Runtime): Connector {
+  return {
+    connect(_hostId, address): Connection {
+      const streams = new Set<TcpStream>();
+      const open = (kind: StreamKind): TcpStream => {
+        const socket = dial(address);
+        const stream = new TcpStream(socket, kind, runtime);
+        streams.add(stream);
+        socket.once('close', () => streams.delete(stream));
+        return stream;
+      };
+      return {
+        openExchange: () => open('exchange'),
+        openSnapshot: () => open('snapshot'),
+        close: () => {
+          for (const stream of streams) stream.cut('the connection was closed');
+        },
+      };
+    },
+  };
+}
+
+/** A socket on its way; one that fails at once if there is no way. */
+function dial(address: string): Socket {
+  const target = parseHostPort(address);
+  if (target !== null) return connect({ ...target, noDelay: true });
+  return new Socket().destroy(new Error(`${address} is not host:port`));
+}
+
+/** The Transport of real processes: frames over TCP, accepted at the port that the host shares with its gRPC services. */
+export class TcpTransport extends StreamTransport {
+  /** For the server that this host shares between all that listens. */
+  readonly acceptor: HostAcceptor;
+
+  constructor(options: StreamTransportOptions) {
+    super(options, tcpConnector(options.runtime));
+    const { runtime } = options;
+    this.acceptor = (socket, preamble) => {
+      const kind = kindOf(preamble);
+      // The stream itself finds fault with what it can not read, and answers as of which version it would.
+      const stream = new TcpStream(socket, kind ?? 'exchange', runtime);
+      if (kind === 'exchange') this.acceptExchange(stream);
+      else if (kind === 'snapshot') this.acceptSnapshot(stream);
+    };
+  }
+}
+
+/** Null: a version or kind that this host does not know. */
+function kindOf(preamble: Buffer): StreamKind | null {
+  try {
+    return decodePreamble(preamble);
+  } catch (error) {
+    if (error instanceof FramingError) return null;
+    throw error;
+  }
+}
