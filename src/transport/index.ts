@@ -34,8 +34,8 @@
  * bytes and messages, and past that drops what comes, which the sender sees. Snapshots have a window of unacknowledged
  * bytes, a rate for all of them together, and limits on how many run at a time. All numbers are in limits.ts.
  *
- * Why not gRPC. A frame cost more on an HTTP/2 stream than all else that a turn does for it (docs/benchmarks.md), and
- * flow control beside TCP's own bought nothing. What HTTP/2 did and is done here: telling frames apart (frame_format.ts),
+ * Why not gRPC. A frame on an HTTP/2 stream took twice the CPU at least (docs/benchmarks.md), and flow control beside TCP's own
+ * bought nothing. What HTTP/2 did and is done here: telling frames apart (frame_format.ts),
  * finding a peer that says nothing any more (tcp_stream.ts), the word with which a stream is refused.
  *
  * One port. Hosts and clients connect to the same address. port_listener.ts looks at the first bytes: a host's preamble, or
