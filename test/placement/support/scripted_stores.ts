@@ -5,6 +5,7 @@ import type { Label, Replica, Shard } from '../../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../../src/gen/skerry/v1/meta.js';
 import type {
   ChangeReplicas,
+  ForceReplica,
   HeldReplica,
   MergeShard,
   PlacementClient,
@@ -145,9 +146,13 @@ export class ScriptedStore {
       case 'mergeShard':
         this.merge(command.value);
         return;
-      case 'destroyReplica':
       case 'surveyReplicas':
+        this.survey(command.value.surveyId);
+        return;
       case 'forceReplica':
+        this.goOnAlone(command.value);
+        return;
+      case 'destroyReplica':
       case undefined:
         return;
     }
@@ -197,6 +202,21 @@ export class ScriptedStore {
     const replicas = at.shard.replicas.map((r, i) => ({ ...r, replicaId: ids[i] ?? 0 }));
     this.lead({ ...at.shard, shardId: into?.shardId ?? 0, startKey: splitKey, epoch, replicas }, 6);
     this.lead({ ...at.shard, endKey: splitKey, epoch }, at.term);
+  }
+
+  /** Every replica here, as if each were up to date. */
+  private survey(surveyId: number): void {
+    const replicas = [...this.world.shards.values()].flatMap(({ shard, term }) => {
+      const own = shard.replicas.find((r) => r.storeId === this.storeId);
+      const at = { term, lastTerm: term, lastIndex: 9, commitIndex: 9, appliedIndex: 9 };
+      return own === undefined ? [] : [{ replicaId: own.replicaId, shard, unusable: false, ...at }];
+    });
+    this.send({ surveys: [{ surveyId, replicas, last: true }] });
+  }
+
+  private goOnAlone({ shardId, replicaId, epoch, term }: ForceReplica): void {
+    const { shard } = must(this.world.shards.get(shardId), 'the shard');
+    this.lead({ ...shard, epoch, replicas: [{ replicaId, storeId: this.storeId, role: ReplicaRole.VOTER }] }, term + 1);
   }
 
   /** All at once: real stores need some time. */
