@@ -115,6 +115,10 @@ export class PlacementStateMachine implements StateMachine {
     return replicaId;
   }
 
+  get snapshotFormatVersion(): number {
+    return rowFormatVersion;
+  }
+
   async openSnapshot(): Promise<StateSnapshot> {
     const view = await this.engine.openView();
     const applied = parseApplied(must(await view.get(appliedKey), 'the applied position in a view'));

@@ -28,6 +28,7 @@ import { mergeSessions } from './session_merge.js';
 import { SessionTable } from './session_table.js';
 import { ShardKeys } from './shard_keys.js';
 import { installShardSnapshot, stagedFileName } from './snapshot_install.js';
+import { snapshotFormatVersion } from './snapshot_format.js';
 import { openShardSnapshot } from './snapshot_source.js';
 import { splitShard } from './split.js';
 import type { WriteOutcome } from './write_outcome.js';
@@ -241,6 +242,10 @@ export class ShardStateMachine implements StateMachine {
     // A handful of replicas: looking through them costs less than a map, in time and in memory.
     for (const replica of this.current.replicas) if (replica.replicaId === replicaId) return replica.storeId;
     return 0;
+  }
+
+  get snapshotFormatVersion(): number {
+    return snapshotFormatVersion;
   }
 
   openSnapshot(): Promise<StateSnapshot> {

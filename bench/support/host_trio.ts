@@ -57,6 +57,8 @@ class PutMachine implements StateMachine {
     return replicaId - this.groupId * 10;
   }
 
+  readonly snapshotFormatVersion = 1;
+
   openSnapshot(): Promise<StateSnapshot> {
     return Promise.reject(new Error('nobody falls behind here'));
   }

@@ -178,6 +178,8 @@ export interface StateMachine {
   hostOf(replicaId: number): number;
   /** The group hibernates: gives back what is quickly made again. Ten thousand groups do this. */
   trim?(): void;
+  /** Version of the snapshots that installSnapshot() reads; the host takes no others. */
+  readonly snapshotFormatVersion: number;
   /** A consistent copy as of everything applied; memory bounded whatever its size. */
   openSnapshot(): Promise<StateSnapshot>;
   /**

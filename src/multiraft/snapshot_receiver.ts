@@ -88,6 +88,12 @@ export class SnapshotReceiver {
     if (peer === null) throw new SnapshotRefusedError('the group is not here');
     if (peer.replicaId !== head.message.to) throw new SnapshotRefusedError('the snapshot is for another replica');
     if (peer.term() > head.message.term) throw new SnapshotRefusedError('the snapshot comes from an earlier term');
+    const readVersion = peer.stateMachine.snapshotFormatVersion;
+    if (head.formatVersion !== readVersion) {
+      throw new SnapshotRefusedError(
+        `the snapshot has format version ${String(head.formatVersion)}; this host reads ${String(readVersion)}`,
+      );
+    }
     if (peer.hasSnapshot) throw new SnapshotRefusedError('a snapshot is being installed');
     if (this.host.callbacks.acceptSnapshot?.(head.groupId, head) === false) {
       throw new SnapshotRefusedError('the snapshot overlaps another replica');

@@ -245,3 +245,29 @@ t.test('a snapshot that the store does not accept is not staged, and comes again
   t.equal(await cluster.machine(4, 1).get('k4'), '4');
   await cluster.close();
 });
+
+t.test(
+  'a snapshot in a format that the receiver does not read is refused before anything of it is staged',
+  async (t) => {
+    const cluster = await Cluster.start({ hosts: 4 });
+    await cluster.addGroup(1, [1, 2, 3], 1);
+    await cluster.waitForLeader(1);
+    await setMany(cluster, 1, 0, 5);
+    const senders = [1, 2, 3].map((hostId) => cluster.machine(hostId, 1));
+    for (const machine of senders) machine.snapshotFormatVersion = 2;
+    await addLearner(cluster, 1, 4);
+    await cluster.clock.advance(3_000);
+    t.equal(cluster.machine(4, 1).installs, 0);
+    t.same(
+      cluster
+        .host(4)
+        .disk.paths()
+        .filter((path) => path.startsWith('/staging')),
+      [],
+    );
+    for (const machine of senders) machine.snapshotFormatVersion = 1;
+    await cluster.waitForCaughtUp(1);
+    t.equal(await cluster.machine(4, 1).get('k4'), '4', 'one that it reads is taken');
+    await cluster.close();
+  },
+);

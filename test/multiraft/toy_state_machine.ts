@@ -76,6 +76,8 @@ export class ToyStateMachine implements StateMachine {
   /** Held back for as long as this promise takes. */
   installGate: Promise<void> | null = null;
   installs = 0;
+  /** Of the snapshots that it writes and reads. */
+  snapshotFormatVersion = 1;
   readonly snapshotChunkRows: number;
 
   constructor(engine: Engine, record: ToyRecord, snapshotChunkRows = 2) {
@@ -151,7 +153,7 @@ export class ToyStateMachine implements StateMachine {
     return {
       meta: { index, term, confState },
       descriptor,
-      formatVersion: 1,
+      formatVersion: this.snapshotFormatVersion,
       next: async () => {
         if (!more) return null;
         const limit = this.snapshotChunkRows;
