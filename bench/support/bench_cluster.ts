@@ -1,7 +1,7 @@
 import type { LocalCluster } from '../../src/cli/playground/local_cluster.js';
 import { startLocalCluster } from '../../src/cli/playground/local_cluster.js';
 import type { ServerProcess } from '../../src/cli/playground/server_process.js';
-import { AdminClient, SkerryClient, SkerryError } from '../../src/client/index.js';
+import { AdminClient, SkerryClient } from '../../src/client/index.js';
 import { keyspaceWaitMs, settleMsMax } from './limits.js';
 import { cpuSeconds, rssBytes } from './process_cpu.js';
 import { scrape } from './prometheus_text.js';
@@ -30,14 +30,9 @@ export class BenchCluster {
     const admin = await AdminClient.connect({ placement: this.local.placement, timeoutMs: keyspaceWaitMs });
     try {
       const exists = async (): Promise<boolean> => (await admin.listKeyspaces()).some(({ name }) => name === keyspace);
-      while (!(await exists())) {
-        try {
-          await admin.createKeyspace(keyspace, { ...options, wait: true });
-          return;
-        } catch (error) {
-          // On a busy machine the connection may miss its keepalive before the request came, or while thousands of shards are made.
-          if (!(error instanceof SkerryError && error.code === 'UNDETERMINED')) throw error;
-        }
+      if (!(await exists())) {
+        await admin.createKeyspace(keyspace, { ...options, wait: true });
+        return;
       }
       await untilLed(admin, options.shards ?? (options.splitKeys?.length ?? 0) + 1);
     } finally {

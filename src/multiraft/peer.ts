@@ -29,7 +29,7 @@ import { statusOf } from './group_status.js';
 import type { Command, CommandKind, Group, GroupSpec, GroupStatus, StateMachine } from './host.js';
 import { Hibernation } from './hibernation.js';
 import type { HostLiveness } from './host_liveness.js';
-import { learnedHostsMax } from './limits.js';
+import { LearnedHosts } from './learned_hosts.js';
 import type { LogWriter } from './log_writer.js';
 import type { Outbox } from './outbox.js';
 import { Proposals } from './proposals.js';
@@ -105,7 +105,7 @@ export class Peer implements Group, StorageOwner {
   private proposals: Proposals | null = null;
   private reads: PeerReads | null = null;
   /** Null: none. A map for each of ten thousand groups would be heap for nothing. */
-  private learnedHosts: Map<number, number> | null = null;
+  private learnedHosts: LearnedHosts | null = null;
   private readonly appends: Appends;
   private seenRole: Role = 'follower';
   private seenLeaderId = 0;
@@ -338,7 +338,7 @@ export class Peer implements Group, StorageOwner {
 
   hostOf(replicaId: number): number {
     const known = this.stateMachine.hostOf(replicaId);
-    return known !== 0 ? known : (this.learnedHosts?.get(replicaId) ?? 0);
+    return known !== 0 ? known : (this.learnedHosts?.of(replicaId) ?? 0);
   }
 
   // The turn.
@@ -407,7 +407,11 @@ export class Peer implements Group, StorageOwner {
 
   /** Evaluates one committed entry and notes what becomes of those who wait for it. */
   applyEntry(entry: Entry, commands: readonly Command[], pass: ApplyPass): void {
-    assert(entry.index === this.appliedIndex + 1, () => this.gapMessage(entry));
+    const next = this.appliedIndex + 1;
+    assert(
+      entry.index === next,
+      () => `group ${String(this.groupId)} applies ${String(entry.index)} for ${String(next)}`,
+    );
     this.appliedIndex = entry.index;
     this.appliedTerm = entry.term;
     const isChange = entry.type !== EntryType.EntryNormal;
@@ -420,14 +424,7 @@ export class Peer implements Group, StorageOwner {
     } else {
       results = this.stateMachine.apply(entry.index, entry.term, commands, pass);
     }
-    const { proposals } = this;
-    if (proposals === null) return;
-    for (let waiter = proposals.take(entry.index); waiter !== null; waiter = waiter.older) {
-      if (waiter.term !== entry.term || refused) pass.settleDropped(proposals, waiter, 'rejected');
-      // The core put an empty entry in the place of a membership change that came too early.
-      else if (waiter.commands === null && !isChange) pass.settleDropped(proposals, waiter, 'confChangePending');
-      else pass.settleApplied(proposals, waiter, results);
-    }
+    this.proposals?.settleEntry(entry, { isChange, refused, results }, pass);
   }
 
   /** The batch of entries up to appliedIndex is with the engine. */
@@ -454,10 +451,6 @@ export class Peer implements Group, StorageOwner {
     this.removed = !isMember(this.confState, this.replicaId);
     this.markDirty();
     return { refused: false, result };
-  }
-
-  private gapMessage(entry: Entry): string {
-    return `group ${String(this.groupId)} applies ${String(entry.index)} after ${String(this.appliedIndex)}`;
   }
 
   // Leadership, reads, the end.
@@ -502,10 +495,9 @@ export class Peer implements Group, StorageOwner {
 
   /** Needed while the state machine does not know who its peers are, and right after it was told late. */
   private learnHost(replicaId: number, hostId: number): void {
-    if (this.learnedHosts?.get(replicaId) === hostId || this.stateMachine.hostOf(replicaId) === hostId) return;
-    this.learnedHosts ??= new Map();
-    if (this.learnedHosts.size >= learnedHostsMax) this.learnedHosts.clear();
-    this.learnedHosts.set(replicaId, hostId);
+    if (this.stateMachine.hostOf(replicaId) === hostId) return;
+    this.learnedHosts ??= new LearnedHosts();
+    this.learnedHosts.learn(replicaId, hostId);
   }
 }
 

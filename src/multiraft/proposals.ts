@@ -2,9 +2,20 @@ import { encodeEntryPayload } from '../wire/entry_codec.js';
 import type { ConfChange } from '../raft/conf_change.js';
 import type { RawNode } from '../raft/raw_node.js';
 import type { ProposalRefusal } from '../raft/ready.js';
+import type { Entry } from '../raft/message.js';
+import type { ApplyPass } from './apply_pass.js';
 import type { HostContext } from './context.js';
 import type { Command, CommandKind, DropReason, ProposalOutcome } from './host.js';
 import { ProposalWaiters, type ProposalDone, type ProposedEntry } from './proposal_waiters.js';
+
+/** What came of an entry. */
+export interface AppliedEntry {
+  /** A membership change; refused: it did not take effect. */
+  readonly isChange: boolean;
+  readonly refused: boolean;
+  /** One per command. */
+  readonly results: readonly unknown[];
+}
 
 interface QueuedChange {
   readonly change: ConfChange;
@@ -145,8 +156,18 @@ export class Proposals {
   }
 
   /** Takes out the entries that wait for this index. settle() is owed for each of them. */
-  take(index: number): ProposedEntry | null {
+  private take(index: number): ProposedEntry | null {
     return this.waiters.size === 0 ? null : this.waiters.take(index);
+  }
+
+  /** An entry was applied: notes in the pass what becomes of all that waits for its index. */
+  settleEntry({ index, term }: Entry, { isChange, refused, results }: AppliedEntry, pass: ApplyPass): void {
+    for (let waiter = this.take(index); waiter !== null; waiter = waiter.older) {
+      if (waiter.term !== term || refused) pass.settleDropped(this, waiter, 'rejected');
+      // The core put an empty entry in the place of a membership change that came too early.
+      else if (waiter.commands === null && !isChange) pass.settleDropped(this, waiter, 'confChangePending');
+      else pass.settleApplied(this, waiter, results);
+    }
   }
 
   /** The commands were applied; results are in their order. */

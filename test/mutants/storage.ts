@@ -224,7 +224,7 @@ const restartFaults: readonly Mutant[] = [
     'INV-7',
     'restart',
     'core',
-    'Math.max(hardState?.commit ?? 0, config.applied)',
+    'Math.max(hardState?.commit ?? 0, start.applied)',
     'config.applied',
   ),
   mutant(
@@ -232,7 +232,7 @@ const restartFaults: readonly Mutant[] = [
     'INV-7: what is applied was committed',
     'restart',
     'core',
-    'Math.max(hardState?.commit ?? 0, config.applied)',
+    'Math.max(hardState?.commit ?? 0, start.applied)',
     'hardState?.commit ?? 0',
   ),
   mutant(
