@@ -225,7 +225,7 @@ const restartFaults: readonly Mutant[] = [
     'restart',
     'core',
     'Math.max(hardState?.commit ?? 0, start.applied)',
-    'config.applied',
+    'start.applied',
   ),
   mutant(
     'state-machine-ahead-of-the-hard-state-is-not-believed',
