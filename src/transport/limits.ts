@@ -86,8 +86,8 @@ assert(snapshotChunkBytesMax < frameBytesMax, 'a chunk fits a frame');
 assert(snapshotChunkBytesTarget * 4 <= snapshotWindowBytes, 'several chunks are on their way at a time');
 assert(snapshotResumeWaitMs + handshakeTimeoutMs < snapshotParkedMs, 'what is kept outlasts the wait of its sender');
 assert(
-  silentIntervalsMax >= 4,
-  'an end that says something every two intervals is not taken for lost for being a little late',
+  2 * aliveIntervalMs < silenceNoticedMs / 3,
+  'an end that speaks every two intervals may be late before it is lost',
 );
 assert(firstFrameBytesMax > 4 * keyBytesMax && firstFrameBytesMax <= frameBytesMax, 'a shard with its bounds fits');
 assert(reconnectMinMs * 2 <= reconnectMaxMs && reconnectMaxMs * 2 <= refusedRetryMs, 'waits grow');

@@ -93,7 +93,9 @@ t.test('a client whose first bytes come one by one is served', async (t) => {
 t.test('connections that say too little are closed: at their end, in time, and when they are too many', async (t) => {
   const runtime = new VirtualRuntime(1);
   let accepted = 0;
-  const nobody = (): void => void accepted++;
+  const nobody = (): void => {
+    accepted++;
+  };
   const listener = new PortListener({ runtime, acceptHost: nobody, acceptOther: nobody });
   const port = await listener.listen({ host: '127.0.0.1', port: 0 });
   t.teardown(() => listener.close());

@@ -35,6 +35,8 @@ export class RawStream extends EventEmitter {
   /** How the other end let go. */
   readonly over: Promise<RawEnd>;
   private refusal: string | null = null;
+  /** Frames of data that next() has not returned; several may come in one read. */
+  private readonly received: Buffer[] = [];
 
   /** Of a socket that this end's preamble was written to. */
   constructor(socket: Socket) {
@@ -44,7 +46,9 @@ export class RawStream extends EventEmitter {
       preamble: () => undefined,
       frame: (kind, payload) => {
         if (kind === 'refusal') this.refusal = payload.toString();
-        else if (kind === 'data') this.emit('data', payload);
+        if (kind !== 'data') return;
+        this.received.push(payload);
+        this.emit('data', payload);
       },
     });
     socket.on('data', (chunk: Buffer) => parser.push(chunk));
@@ -64,6 +68,15 @@ export class RawStream extends EventEmitter {
     const socket = dialRaw(address);
     socket.write(encodePreamble(kind));
     return new RawStream(socket);
+  }
+
+  /** The next frame of data. */
+  async next(): Promise<Buffer> {
+    for (;;) {
+      const payload = this.received.shift();
+      if (payload !== undefined) return payload;
+      await once(this, 'data');
+    }
   }
 
   write(...payloads: Buffer[]): void {
@@ -126,8 +139,7 @@ export function hello(parts: Partial<Hello> = {}): Hello {
 
 /** Reads the next frame of a stream as an envelope. */
 export async function nextEnvelope(stream: RawStream): Promise<Envelope> {
-  const [payload] = (await once(stream, 'data')) as [Buffer];
-  return decodeEnvelope(payload);
+  return decodeEnvelope(await stream.next());
 }
 
 /** A TCP proxy whose connections a test can freeze (no byte passes, nothing closes) and count. */

@@ -1,5 +1,4 @@
 import { crc32 } from 'node:zlib';
-import { once } from 'node:events';
 import t from 'tap';
 import { decodeSnapshotFrame, encodeSnapshotFrame, type SnapshotFrame } from '../../src/wire/index.js';
 import { envelope, hello, RawStream, startRawServer } from './raw.js';
@@ -12,8 +11,7 @@ function chunk(sequence: number, text: string, checksum = crc32(Buffer.from(text
 }
 
 async function nextFrame(call: RawStream): Promise<SnapshotFrame> {
-  const [frame] = (await once(call, 'data')) as [Buffer];
-  return decodeSnapshotFrame(frame);
+  return decodeSnapshotFrame(await call.next());
 }
 
 function write(call: RawStream, ...frames: SnapshotFrame[]): void {
