@@ -27,7 +27,8 @@
  *   acknowledged before the read began. `follower` promises the same and asks any voter; `stale` returns what the
  *   asked replica has applied.
  * - Operations of one client may overtake each other; await one before the next if their order matters.
- * - At most inFlightOps and inFlightBytes are outstanding; more wait, and past waitingOps are refused.
+ * - At most inFlightOps and inFlightBytes are outstanding, fewer at first and while all answers take long; more wait, and are refused
+ *   past waitingOps or when they would wait for too much of their time (load_control.ts).
  *
  * Not here yet: TLS; a bound on the age of stale reads; locality when a follower is chosen; atomic batches over several
  * shards; a merge that brings two parts of one divided, still undetermined batch into one shard.
