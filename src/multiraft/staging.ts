@@ -51,6 +51,9 @@ export class StagedFileWriter {
   private failure: { readonly error: unknown } | null = null;
   private chunks = 0;
   private bytes = 0;
+  private closed = false;
+  /** finish() has resolved: the file is whoever asked for it's. */
+  private handedOver = false;
 
   private constructor(disk: Disk, directory: string, path: string, file: DiskFile) {
     this.disk = disk;
@@ -101,17 +104,26 @@ export class StagedFileWriter {
     this.put([trailer]);
     await this.settled();
     await this.file.datasync();
-    await this.file.close();
+    await this.close();
     await this.disk.syncDirectory(this.directory);
+    this.handedOver = true;
     return stagedSnapshot(this.disk, this.path, this.chunks, this.bytes);
   }
 
-  /** Gives up: closes and removes the file. */
+  /** Gives up: closes and removes the file. Nothing is left to do once finish() has resolved. */
   async abort(): Promise<void> {
+    if (this.handedOver) return;
     this.waiting = [];
     while (this.writing !== null) await this.writing;
-    await this.file.close();
+    await this.close();
     await this.disk.unlink(this.path);
+  }
+
+  /** Once: by the second time the descriptor may be another file's. */
+  private async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await this.file.close();
   }
 
   private put(buffers: readonly Buffer[]): void {

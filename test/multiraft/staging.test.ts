@@ -136,3 +136,35 @@ t.test('a sender that waits for the disk of a staged file hears of its failure',
   await writer.abort();
   t.same(disk.paths(), []);
 });
+
+t.test('what was finished and then not wanted is given up without closing its file again', async (t) => {
+  const disk = new MemoryDisk();
+  const writer = await StagedFileWriter.create(disk, '/staging', 'd.staged', header);
+  let closes = 0;
+  disk.intercept = (operation) => {
+    if (operation === 'close') closes++;
+  };
+  const { path } = await writer.finish();
+  // The receiver may refuse it only now, and removes it; then the transport gives the sink up. The descriptor may be another file's by then.
+  await disk.unlink(path);
+  await writer.abort();
+  t.equal(closes, 1);
+  t.same(disk.paths(), []);
+});
+
+t.test('a staged file whose last sync failed is closed once, and removed', async (t) => {
+  const disk = new MemoryDisk();
+  const writer = await StagedFileWriter.create(disk, '/staging', 'e.staged', header);
+  let closes = 0;
+  disk.intercept = (operation) => {
+    if (operation === 'close') closes++;
+    return operation === 'syncDirectory' ? Promise.reject(new Error('EIO')) : undefined;
+  };
+  await t.rejects(writer.finish(), /EIO/);
+  disk.intercept = (operation) => {
+    if (operation === 'close') closes++;
+  };
+  await writer.abort();
+  t.equal(closes, 1);
+  t.same(disk.paths(), []);
+});
