@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { LocalCluster } from '../../src/cli/playground/local_cluster.js';
 import { AdminClient, SkerryClient } from '../../src/client/index.js';
 import { parsePolicy } from '../../src/config/placement_policy.js';
 import type { ShardStatus } from '../../src/gen/skerry/v1/admin.js';
@@ -54,12 +55,45 @@ t.test('stores, shards and placement members come and go under load without a cl
   const load = new RegisterLoad(client, 'day', 48, { pauseMs, timeoutMs });
   load.start();
   await load.ackedMore(200);
-  const idOf = (at: number): number => cluster.stores[at]?.ready.storeId ?? 0;
-
   const admin = await AdminClient.connect({ placement: cluster.placementAddresses, timeoutMs: patienceMs });
   t.teardown(() => admin.close());
   const phases = new OperationsPhases(admin, keyspace, load, (line) => t.comment(line));
+  const day: Day = { cluster, admin, load, phases, say: (line) => t.comment(line) };
   await phases.begin();
+
+  await addFourthStore(day);
+  t.pass('a fourth store takes its share');
+  await drainFirstStore(day);
+  t.pass('a store is drained and stopped');
+  await killSecondStore(day);
+  t.pass('a store is killed and comes back');
+  await splitAndMerge(day);
+  t.pass('shards are split and merged again');
+  await fiveReplicasAndThree(day);
+  t.pass('with five stores, shards have five replicas, and three again');
+  await restartPlacement(day);
+  t.pass('every placement member was killed and came back');
+
+  await load.ackedMore(100);
+  const report = await load.stop();
+  t.same(report.violations, [], 'no read was stale and no acknowledged write is missing');
+  t.same([...report.failures], [], 'no operation failed');
+  t.comment(`${report.writes} writes, ${report.reads} reads, longest gap ${Math.round(report.longestGapMs)} ms`);
+});
+
+interface Day {
+  readonly cluster: LocalCluster;
+  readonly admin: AdminClient;
+  readonly load: RegisterLoad;
+  readonly phases: OperationsPhases;
+  readonly say: (line: string) => void;
+}
+
+function idOf({ cluster }: Day, at: number): number {
+  return cluster.stores[at]?.ready.storeId ?? 0;
+}
+
+async function addFourthStore({ cluster, admin, phases }: Day): Promise<void> {
   const fourth = await cluster.addStore();
   await eventually(
     'the new store holds its share',
@@ -70,37 +104,43 @@ t.test('stores, shards and placement members come and go under load without a cl
     patienceMs,
   );
   await phases.end('a fourth store');
-  t.pass('a fourth store takes its share');
+}
 
-  await admin.drainStore(idOf(0));
-  await untilSettled(admin, 'the drained store is empty', 3, [idOf(0)]);
+async function drainFirstStore(day: Day): Promise<void> {
+  const { cluster, admin, load, phases } = day;
+  const first = idOf(day, 0);
+  await admin.drainStore(first);
+  await untilSettled(admin, 'the drained store is empty', 3, [first]);
   await phases.end('a drain');
   await cluster.stores[0]?.stop();
-  t.pass('a store is drained and stopped');
   await load.ackedMore(200);
+}
 
+async function killSecondStore({ cluster, load, phases }: Day): Promise<void> {
   await cluster.stores[1]?.kill('SIGKILL');
   await load.ackedMore(200);
   await cluster.stores[1]?.start();
   await load.ackedMore(200);
   await phases.end('a stop, a kill and a return');
-  t.pass('a store is killed and comes back');
+}
 
+async function splitAndMerge({ admin, load, phases }: Day): Promise<void> {
   const before = await shardsOf(admin, keyspace);
   const split = before.slice(0, 4).map(shardId);
   for (const id of split) await insist(`shard ${id} is split`, () => splitInTwo(admin, id));
   await untilCount(admin, before.length + split.length);
   await load.ackedMore(100);
   await phases.end('splits');
-  t.pass('shards are split');
   for (const id of split) await insist(`shard ${id} is merged`, () => mergeWithRightNeighbour(admin, id));
   await untilCount(admin, before.length);
   await load.ackedMore(100);
   await phases.end('merges');
-  t.pass('and merged again');
+}
 
+async function fiveReplicasAndThree(day: Day): Promise<void> {
+  const { cluster, admin, load, phases } = day;
   await cluster.stores[0]?.start();
-  await admin.drainStore(idOf(0), true);
+  await admin.drainStore(idOf(day, 0), true);
   await cluster.addStore();
   await admin.setKeyspacePolicy(keyspace, parsePolicy('voters: 5'), false);
   await untilSettled(admin, 'every shard has five replicas', 5, []);
@@ -110,26 +150,20 @@ t.test('stores, shards and placement members come and go under load without a cl
   await untilSettled(admin, 'every shard has three replicas again', 3, []);
   await phases.end('from five to three');
   await load.ackedMore(200);
-  t.pass('with five stores, shards have five replicas, and three again');
+}
 
+async function restartPlacement({ cluster, admin, load, phases, say }: Day): Promise<void> {
   for (const member of cluster.placements) {
     const killedMs = performance.now();
     await member.kill('SIGKILL');
     await untilPlacementLeads(admin);
-    t.comment(`${member.name} was killed: placement answers ${Math.round(performance.now() - killedMs)} ms later`);
+    say(`${member.name} was killed: placement answers ${Math.round(performance.now() - killedMs)} ms later`);
     await load.ackedMore(100);
     await member.start();
     await untilPlacementLeads(admin);
   }
   await phases.end('restarts of placement');
-  t.pass('every placement member was killed and came back');
-
-  await load.ackedMore(100);
-  const report = await load.stop();
-  t.same(report.violations, [], 'no read was stale and no acknowledged write is missing');
-  t.same([...report.failures], [], 'no operation failed');
-  t.comment(`${report.writes} writes, ${report.reads} reads, longest gap ${Math.round(report.longestGapMs)} ms`);
-});
+}
 
 /** The balancer may be at work on the shard: then the change is refused, and asked for again until it is done. */
 async function insist(what: string, attempt: () => Promise<unknown>): Promise<void> {
