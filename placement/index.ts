@@ -87,7 +87,7 @@
  * came or went, which a person should look at again.
  *
  * Missing, and known: a keyspace whose policy has learners merges nothing, since merges are of voters only; a shard that is split
- * by load is cut near the middle of its keys, not of its load; a policy is set after a keyspace was created, not with it; the rate of a drain is measured anew
+ * by load is cut near the middle of its keys, not of its load; the rate of a drain is measured anew
  * by each leader; a merge that the stores have begun can not be canceled;
  * a recovery that its store refuses for good stays listed, and nothing but a person can say what then. A member's new address is recorded
  * only when it leads. A store, or a client without a stream of routes, that starts after all members that it is configured with

@@ -1,7 +1,8 @@
 import HashRing from 'hashring';
 import { must } from '../src/base/assert.js';
 import { distinctHosts, distinctValues, isApart } from './isolation.js';
-import { spreadDefault } from './rules/placement_rules.js';
+import type { PlacementRules } from './rules/placement_rules.js';
+import { hasLabels } from './rules/placement_rules.js';
 import type { StoreRecord } from './state/records.js';
 import type { StoreLoad } from './store_loads.js';
 
@@ -14,8 +15,9 @@ export interface InitialPlacement {
   /** Makes keyspaces differ from each other. */
   readonly seed: string;
   readonly shards: number;
-  readonly replicaCount: number;
-  /** Stores that accept replicas. */
+  /** voters: the replicas of each shard. */
+  readonly rules: PlacementRules;
+  /** Stores that accept replicas, and have the labels that the rules ask of voters. */
   readonly loads: readonly StoreLoad[];
 }
 
@@ -30,7 +32,8 @@ interface Bin {
 
 /** Store ids per shard, the first one to lead. Null: fewer hosts than replicas. */
 export function placeInitially(options: InitialPlacement): number[][] | null {
-  const { loads, shards, replicaCount } = options;
+  const { loads, shards, rules } = options;
+  const replicaCount = rules.voters;
   if (distinctHosts(loads.map((l) => l.store)) < replicaCount) return null;
   const caps = fairCaps(loads, shards, replicaCount);
   const bins = new Map<number, Bin>();
@@ -42,12 +45,12 @@ export function placeInitially(options: InitialPlacement): number[][] | null {
   for (let i = 0; i < shards; i++) {
     const liked = ring.range(`${options.seed}/${i}`, loads.length);
     const order = liked.map((name) => must(bins.get(storeIdOf(name)), 'a store of the ring'));
-    const chosen = chooseStores(order, replicaCount);
+    const chosen = chooseStores(order, rules);
     for (const bin of chosen) bin.replicas++;
     placed.push(chosen);
   }
-  evenReplicas(placed, [...bins.values()]);
-  const leaders = electFirst(placed);
+  evenReplicas(placed, [...bins.values()], rules);
+  const leaders = electFirst(placed, rules);
   return placed.map((chosen, i) => {
     const first = must(leaders[i], 'a first leader');
     return [first, ...chosen.filter((bin) => bin !== first)].map((bin) => bin.store.storeId);
@@ -87,8 +90,8 @@ function fairCaps(loads: readonly StoreLoad[], shards: number, replicaCount: num
   }
 }
 
-/** Stores in the order liked: zones apart and below their cap if possible, hosts apart always. */
-function chooseStores(order: readonly Bin[], count: number): Bin[] {
+/** Stores in the order liked: one where the leader belongs, zones apart and below their cap if possible, hosts apart always. */
+function chooseStores(order: readonly Bin[], { voters: count, spread, leaderOn }: PlacementRules): Bin[] {
   const chosen: Bin[] = [];
   const take = (allowed: (bin: Bin) => boolean): void => {
     for (const bin of order) {
@@ -99,9 +102,14 @@ function chooseStores(order: readonly Bin[], count: number): Bin[] {
   };
   const addsZone = (bin: Bin): boolean => {
     const stores = storesOf(chosen);
-    return distinctValues([...stores, bin.store], spreadDefault) > distinctValues(stores, spreadDefault);
+    return distinctValues([...stores, bin.store], spread) > distinctValues(stores, spread);
   };
   const belowCap = (bin: Bin): boolean => bin.replicas < bin.cap;
+  if (leaderOn.length > 0) {
+    const places = order.filter((bin) => hasLabels(bin.store, leaderOn));
+    const place = places.find(belowCap) ?? places[0];
+    if (place !== undefined) chosen.push(place);
+  }
   take((bin) => addsZone(bin) && belowCap(bin));
   take(addsZone);
   take(belowCap);
@@ -117,13 +125,13 @@ function storesOf(bins: readonly Bin[]): StoreRecord[] {
 const eveningPassesMax = 16;
 
 /** Moves single replicas from stores with more than their share to stores with less, where hosts and zones allow. */
-function evenReplicas(placed: Bin[][], bins: readonly Bin[]): void {
+function evenReplicas(placed: Bin[][], bins: readonly Bin[], rules: PlacementRules): void {
   let moved = true;
   for (let pass = 0; moved && pass < eveningPassesMax; pass++) {
     moved = false;
     for (const chosen of placed) {
       for (const [i, from] of chosen.entries()) {
-        const to = lessLoaded(chosen, from, bins);
+        const to = lessLoaded(chosen, from, bins, rules);
         if (to === null) continue;
         chosen[i] = to;
         from.replicas--;
@@ -134,22 +142,34 @@ function evenReplicas(placed: Bin[][], bins: readonly Bin[]): void {
   }
 }
 
-function lessLoaded(chosen: readonly Bin[], from: Bin, bins: readonly Bin[]): Bin | null {
+function lessLoaded(
+  chosen: readonly Bin[],
+  from: Bin,
+  bins: readonly Bin[],
+  { spread, leaderOn }: PlacementRules,
+): Bin | null {
+  const others = storesOf(chosen.filter((other) => other !== from));
+  const zones = distinctValues([...others, from.store], spread);
+  // The only replica where the leader belongs goes to such a place only.
+  const isPlace = hasLabels(from.store, leaderOn) && !others.some((store) => hasLabels(store, leaderOn));
   let best: Bin | null = null;
   for (const bin of bins) {
     const share = (bin.replicas + 1) / bin.load.weight;
     if (share > (from.replicas - 1) / from.load.weight || chosen.includes(bin)) continue;
     if (best !== null && share >= (best.replicas + 1) / best.load.weight) continue;
-    const others = storesOf(chosen.filter((other) => other !== from));
-    const zones = distinctValues([...others, from.store], spreadDefault);
-    if (isApart(bin.store, others) && distinctValues([...others, bin.store], spreadDefault) >= zones) best = bin;
+    if (isPlace && !hasLabels(bin.store, leaderOn)) continue;
+    if (isApart(bin.store, others) && distinctValues([...others, bin.store], spread) >= zones) best = bin;
   }
   return best;
 }
 
 /** The first leader of each shard: the store with the smallest share of leaders so far, then evened out. */
-function electFirst(placed: readonly (readonly Bin[])[]): Bin[] {
-  const leaders = placed.map((chosen) => {
+function electFirst(placed: readonly (readonly Bin[])[], { leaderOn }: PlacementRules): Bin[] {
+  const heirs = placed.map((chosen) => {
+    const fitting = chosen.filter((bin) => hasLabels(bin.store, leaderOn));
+    return fitting.length > 0 ? fitting : chosen;
+  });
+  const leaders = heirs.map((chosen) => {
     const first = smallestShare(chosen);
     first.leaders++;
     return first;
@@ -157,7 +177,7 @@ function electFirst(placed: readonly (readonly Bin[])[]): Bin[] {
   let moved = true;
   for (let pass = 0; moved && pass < eveningPassesMax; pass++) {
     moved = false;
-    for (const [i, chosen] of placed.entries()) {
+    for (const [i, chosen] of heirs.entries()) {
       const from = must(leaders[i], 'a first leader');
       const to = smallestShare(chosen);
       if ((to.leaders + 1) / to.load.weight > (from.leaders - 1) / from.load.weight) continue;

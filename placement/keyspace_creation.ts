@@ -1,3 +1,4 @@
+import { must } from '../src/base/assert.js';
 import { hashSplitKeys } from '../src/base/encoded_key.js';
 import { hashShardsDefault, hashShardsMax, keyBytesMax, keyspaceNameBytesMax } from '../src/base/limits.js';
 import type { TypedError } from '../src/base/wire_errors.js';
@@ -5,7 +6,7 @@ import { failedPrecondition, invalidArgument, placementUnavailable, serverIsBusy
 import type { CreateKeyspaceRequest } from '../src/gen/skerry/v1/admin.js';
 import { Partitioning, StoreState } from '../src/gen/skerry/v1/meta.js';
 import { placeInitially } from './initial_placement.js';
-import { distinctHosts } from './isolation.js';
+import { distinctHosts, distinctValues } from './isolation.js';
 import type { LeaderWork } from './leader_work.js';
 import {
   keyspacesMax,
@@ -17,6 +18,8 @@ import {
   storesWaitMs,
 } from './limits.js';
 import type { PlacementMember } from './placement_member.js';
+import type { PlacementRules } from './rules/placement_rules.js';
+import { hasLabels, labelsText, plainRules } from './rules/placement_rules.js';
 import type { ShardPlan } from './state/commands.js';
 import type { StoreRecord } from './state/records.js';
 import { storeLoads } from './store_loads.js';
@@ -26,7 +29,9 @@ import { WireFault } from './wire_fault.js';
 export interface KeyspaceWish {
   readonly name: string;
   readonly partitioning: Partitioning;
-  readonly replicaCount: number;
+  readonly rules: PlacementRules;
+  /** The rules are more than a number of voters, and are kept with the keyspace. */
+  readonly hasPolicy: boolean;
   /** Start keys of its shards, the first one empty. */
   readonly startKeys: readonly Buffer[];
 }
@@ -34,7 +39,7 @@ export interface KeyspaceWish {
 const namePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
 
 /** Throws WireFault with an InvalidArgument that names the field. */
-export function checkWish(request: CreateKeyspaceRequest): KeyspaceWish {
+export function checkWish(request: CreateKeyspaceRequest, policy: PlacementRules | null): KeyspaceWish {
   const { name, replicaCount } = request;
   const nameBytes = Buffer.byteLength(name, 'utf8');
   if (nameBytes === 0) refuse('name', 'NAME_EMPTY', 'a keyspace needs a name');
@@ -50,8 +55,12 @@ export function checkWish(request: CreateKeyspaceRequest): KeyspaceWish {
   if (replicaCount > replicaCountMax) {
     refuse('replica_count', 'REPLICA_COUNT_OUT_OF_RANGE', `replica_count is at most ${replicaCountMax}`);
   }
+  if (policy !== null && replicaCount !== 0 && replicaCount !== policy.voters) {
+    refuse('replica_count', 'REPLICA_COUNT_NOT_VOTERS', `the policy asks for ${policy.voters} voters; leave it out`);
+  }
   const { partitioning, startKeys } = checkPartitioning(request);
-  return { name, partitioning, startKeys, replicaCount: replicaCount === 0 ? replicaCountDefault : replicaCount };
+  const rules = policy ?? plainRules(replicaCount === 0 ? replicaCountDefault : replicaCount);
+  return { name, partitioning, startKeys, rules, hasPolicy: policy !== null };
 }
 
 function checkPartitioning(request: CreateKeyspaceRequest): Pick<KeyspaceWish, 'partitioning' | 'startKeys'> {
@@ -104,15 +113,15 @@ export async function createKeyspace(
   if ([...member.state.keyspaces()].length >= keyspacesMax) {
     throw new WireFault(serverIsBusy('placement.keyspaces', 60_000));
   }
-  await waitForStores(member, work, wish.replicaCount, Math.min(timeoutMs, storesWaitMs));
-  const { name, partitioning, replicaCount, startKeys } = wish;
-  const plans = planShards(work, wish);
+  const plans = await planKeyspace(member, work, wish, timeoutMs);
+  const { name, partitioning, rules, startKeys } = wish;
   const keyspaceId = await member.proposer.propose({
     kind: 'createKeyspace',
     name,
     partitioning,
-    replicaCount,
+    replicaCount: rules.voters,
     initialShards: startKeys.length,
+    ...(wish.hasPolicy ? { rules } : {}),
   });
   // One after the other: applying thousands of shards in one turn would hold the event loop, and every connection, up.
   for (let at = 0; at < plans.length; at += shardsPerCommandMax) {
@@ -125,16 +134,43 @@ export async function createKeyspace(
   return keyspaceId;
 }
 
-function planShards(work: LeaderWork, { name, startKeys, replicaCount }: KeyspaceWish): ShardPlan[] {
-  const loads = [...storeLoads(work.view, work.planner.table).values()].filter((load) => load.acceptsReplicas);
-  const placed = placeInitially({ seed: name, shards: startKeys.length, replicaCount, loads });
-  if (placed === null)
-    throw new WireFault(
-      tooFewStores(
-        loads.map((l) => l.store),
-        replicaCount,
-      ),
+/** Where the keyspace's shards would go, once the stores had the time to report. */
+export async function planKeyspace(
+  member: PlacementMember,
+  work: LeaderWork,
+  wish: KeyspaceWish,
+  timeoutMs: number,
+): Promise<ShardPlan[]> {
+  await waitForStores(member, work, wish.rules, Math.min(timeoutMs, storesWaitMs));
+  return planShards(work, wish);
+}
+
+/** A line per store that a plan gives something to. */
+export function describePlan(plans: readonly ShardPlan[]): string[] {
+  const shares = new Map<number, { replicas: number; leaders: number }>();
+  for (const { storeIds } of plans) {
+    for (const [at, storeId] of storeIds.entries()) {
+      const share = shares.get(storeId) ?? { replicas: 0, leaders: 0 };
+      share.replicas++;
+      if (at === 0) share.leaders++;
+      shares.set(storeId, share);
+    }
+  }
+  return [...shares]
+    .sort(([a], [b]) => a - b)
+    .map(
+      ([storeId, { replicas, leaders }]) => `store ${storeId} gets ${replicas} replicas and leads ${leaders} shards`,
     );
+}
+
+function planShards(work: LeaderWork, { name, startKeys, rules }: KeyspaceWish): ShardPlan[] {
+  const loads = [...storeLoads(work.view, work.planner.table).values()].filter(
+    (load) => load.acceptsReplicas && hasLabels(load.store, rules.votersOn),
+  );
+  const stores = loads.map((load) => load.store);
+  const placed = placeInitially({ seed: name, shards: startKeys.length, rules, loads });
+  const refusal = placed === null ? tooFewStores(stores, rules) : refusalOfPlaces(stores, rules);
+  if (placed === null || refusal !== null) throw new WireFault(must(refusal, 'a refusal'));
   return startKeys.map((startKey, i) => ({
     startKey,
     endKey: startKeys[i + 1] ?? Buffer.alloc(0),
@@ -146,20 +182,39 @@ function planShards(work: LeaderWork, { name, startKeys, replicaCount }: Keyspac
 async function waitForStores(
   member: PlacementMember,
   work: LeaderWork,
-  replicaCount: number,
+  rules: PlacementRules,
   timeoutMs: number,
 ): Promise<void> {
-  const up = (): StoreRecord[] => [...member.state.stores()].filter((store) => store.state === 'up');
+  const up = (): StoreRecord[] =>
+    [...member.state.stores()].filter((store) => store.state === 'up' && hasLabels(store, rules.votersOn));
   const ready = (): StoreRecord[] => up().filter((store) => work.view.acceptsReplicas(store));
   // A store that is known to be silent is not waited for.
   const settled = (): boolean =>
     up().every((s) => work.view.isConnected(s.storeId) || work.view.storeState(s) !== StoreState.UP);
   await member.waiters.wait(() => settled() || member.leading !== work, timeoutMs);
-  if (distinctHosts(ready()) < replicaCount) throw new WireFault(tooFewStores(ready(), replicaCount));
+  if (distinctHosts(ready()) < rules.voters) throw new WireFault(tooFewStores(ready(), rules));
 }
 
-function tooFewStores(stores: readonly StoreRecord[], replicaCount: number): TypedError {
+/** What the policy asks of places that the stores do not have; null: nothing. A keyspace that is set later may wait for them. */
+function refusalOfPlaces(
+  stores: readonly StoreRecord[],
+  { spread, spreadOver, leaderOn }: PlacementRules,
+): TypedError | null {
+  const values = distinctValues(stores, spread);
+  if (values < spreadOver) {
+    const message = `the policy asks for ${spreadOver} values of ${spread}; stores that may hold voters have ${values}`;
+    return failedPrecondition('TOO_FEW_PLACES', message);
+  }
+  if (stores.some((store) => hasLabels(store, leaderOn))) return null;
+  return failedPrecondition('NO_LEADER_PLACE', `no store that may hold voters has ${labelsText(leaderOn)}`);
+}
+
+function tooFewStores(stores: readonly StoreRecord[], { voters: replicaCount, votersOn }: PlacementRules): TypedError {
   const hosts = distinctHosts(stores);
   const have = hosts === stores.length ? `${stores.length} stores` : `${stores.length} stores on ${hosts} hosts`;
-  return failedPrecondition('TOO_FEW_STORES', `${replicaCount} replicas need as many hosts; ready are ${have}`);
+  const labels = votersOn.length === 0 ? '' : ` with ${labelsText(votersOn)}`;
+  return failedPrecondition(
+    'TOO_FEW_STORES',
+    `${replicaCount} replicas need as many hosts; ready are ${have}${labels}`,
+  );
 }

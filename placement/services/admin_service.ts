@@ -2,7 +2,7 @@ import { failedPrecondition, keyspaceNotFound, storeNotFound } from '../../src/b
 import type { AdminServer, ListShardsRequest, ShardStatus } from '../../src/gen/skerry/v1/admin.js';
 import { AdminService } from '../../src/gen/skerry/v1/admin.js';
 import { distinctHosts } from '../isolation.js';
-import { createKeyspace, checkWish } from '../keyspace_creation.js';
+import { createKeyspace, checkWish, describePlan, planKeyspace } from '../keyspace_creation.js';
 import { shardsPerPageDefault, shardsPerPageMax } from '../limits.js';
 import { shardsOf } from '../operators/operator.js';
 import type { PlacementMember } from '../placement_member.js';
@@ -25,7 +25,7 @@ import { keyspaceToWire, operatorToWire, shardStatusToWire, storeToWire } from '
 import { drainStatus } from './drain_status.js';
 import type { LeaderContext } from './unary.js';
 import { atLeader, local } from './unary.js';
-import { policyOf, setPolicy } from './keyspace_policy.js';
+import { checkPolicy, policyOf, setPolicy } from './keyspace_policy.js';
 import { verifyShard } from './verify_shard.js';
 import { shardDecisions, storeDecisions } from './why.js';
 
@@ -34,13 +34,17 @@ export function adminService(member: PlacementMember): AdminServer {
   const methods = AdminService;
   return {
     createKeyspace: atLeader(member, methods.createKeyspace, async (request, ctx) => {
-      const wish = checkWish(request);
+      const wish = checkWish(request, request.policy === undefined ? null : checkPolicy(request.policy));
+      if (request.plan) {
+        const plans = await planKeyspace(member, ctx.work, wish, ctx.remainingMs());
+        return { keyspace: undefined, changes: describePlan(plans) };
+      }
       const keyspaceId = await createKeyspace(member, ctx.work, wish, ctx.remainingMs());
       const ready = (): boolean => member.state.keyspace(keyspaceId)?.phase === 'ready';
       if (request.wait) await member.waiters.wait(() => ready() || member.leading !== ctx.work, ctx.remainingMs());
       const keyspace = member.state.keyspace(keyspaceId);
       if (keyspace === undefined) throw new WireFault(keyspaceNotFound(wish.name, keyspaceId));
-      return { keyspace: keyspaceToWire(keyspace) };
+      return { keyspace: keyspaceToWire(keyspace), changes: [] };
     }),
     listKeyspaces: local(member, methods.listKeyspaces, () => ({
       keyspaces: [...member.state.keyspaces()].filter((k) => k.phase !== 'planning').map(keyspaceToWire),

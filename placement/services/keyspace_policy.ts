@@ -50,7 +50,7 @@ function keyspaceNamed(member: PlacementMember, name: string): KeyspaceRecord {
 }
 
 /** @throws WireFault InvalidArgument that names the field */
-function checkPolicy(policy: PlacementPolicy | undefined): PlacementRules {
+export function checkPolicy(policy: PlacementPolicy | undefined): PlacementRules {
   if (policy === undefined) return refuse('policy', 'POLICY_MISSING', 'a policy is needed');
   const { voters, votersOn, spread, spreadOver, leaderOn, learners } = policy;
   if (voters < 1 || voters > replicaCountMax) {

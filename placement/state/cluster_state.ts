@@ -243,8 +243,9 @@ export class ClusterState {
       return refuse(alreadyExists(`keyspace ${JSON.stringify(command.name)}`));
     const keyspaceId = this.meta.nextKeyspaceId;
     this.setMeta({ nextKeyspaceId: keyspaceId + 1 });
-    const { name, partitioning, replicaCount, initialShards } = command;
-    this.putKeyspace({ keyspaceId, name, partitioning, replicaCount, initialShards, phase: 'planning' });
+    const { name, partitioning, replicaCount, initialShards, rules } = command;
+    const wanted = rules === undefined ? {} : { rules };
+    this.putKeyspace({ keyspaceId, name, partitioning, replicaCount, initialShards, phase: 'planning', ...wanted });
     return done(keyspaceId);
   }
 

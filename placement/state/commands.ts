@@ -29,6 +29,8 @@ export type PlacementCommand =
       readonly partitioning: Partitioning;
       readonly replicaCount: number;
       readonly initialShards: number;
+      /** Absent: replicaCount voters, wherever balance wants them. */
+      readonly rules?: PlacementRules;
     }
   /** Adds shards in key order; the last one ends the planning. Result: shards so far. */
   | { readonly kind: 'addShards'; readonly keyspaceId: number; readonly shards: readonly ShardPlan[] }

@@ -1,11 +1,11 @@
 import { Command, Option } from 'commander';
 import type { Keyspace } from '../gen/skerry/v1/meta.js';
 import { KeyspaceState, Partitioning } from '../gen/skerry/v1/meta.js';
-import { wholeNumber, withAdmin } from './context.js';
-import { keyspacePolicyCommand } from './keyspace_policy.js';
+import { commonOptions, wholeNumber, withAdmin } from './context.js';
+import { keyspacePolicyCommand, readPolicy } from './keyspace_policy.js';
 import { nameOfValue } from './names.js';
 import type { Column } from './output.js';
-import { message, printRows } from './output.js';
+import { message, printJson, printRows, write } from './output.js';
 
 interface KeyspaceView {
   readonly keyspaceId: number;
@@ -41,6 +41,8 @@ interface CreateFlags {
   readonly range?: boolean;
   readonly splitKey: string[];
   readonly replicas?: number;
+  readonly policy?: string;
+  readonly plan?: boolean;
   readonly wait: boolean;
 }
 
@@ -58,16 +60,27 @@ export function keyspaceCommand(): Command {
       [],
     )
     .addOption(new Option('--replicas <count>', 'replicas of each shard (default 3)').argParser(wholeNumber(1)))
+    .option('--policy <path>', 'what it wants of its replicas, a YAML file (see keyspace policy)')
+    .option('--plan', 'create nothing; say which stores would get its shards')
     .option('--no-wait', 'do not wait until every shard has a leader')
     .action((name: string, flags: CreateFlags, command: Command) =>
       withAdmin(command, async (admin) => {
-        const keyspace = await admin.createKeyspace(name, {
+        const options = {
           shards: flags.shards,
           range: flags.range,
           splitKeys: flags.splitKey.length > 0 ? flags.splitKey : undefined,
           replicas: flags.replicas,
+          policy: flags.policy === undefined ? undefined : await readPolicy(flags.policy),
           wait: flags.wait,
-        });
+        };
+        if (flags.plan === true) {
+          const changes = await admin.planKeyspace(name, options);
+          if (commonOptions(command).output === 'json') await printJson({ plan: true, changes });
+          else await write(`${changes.join('\n')}\n`);
+          message('nothing was created');
+          return;
+        }
+        const keyspace = await admin.createKeyspace(name, options);
         message(`keyspace ${name} was created`);
         await printRows(command, [keyspaceView(keyspace)], columns);
       }),

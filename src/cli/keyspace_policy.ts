@@ -37,7 +37,7 @@ export function keyspacePolicyCommand(): Command {
 }
 
 /** @throws CommandError with a line per problem */
-async function readPolicy(path: string): Promise<PlacementPolicy> {
+export async function readPolicy(path: string): Promise<PlacementPolicy> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');

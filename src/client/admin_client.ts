@@ -48,6 +48,8 @@ export interface CreateKeyspaceOptions {
   /** Makes a range keyspace even without split keys. */
   readonly range?: boolean | undefined;
   readonly replicas?: number | undefined;
+  /** What the keyspace wants of its replicas, instead of a number of them. */
+  readonly policy?: PlacementPolicy | undefined;
   /** Resolve only when every shard has a leader. */
   readonly wait?: boolean | undefined;
 }
@@ -121,16 +123,9 @@ export class AdminClient {
 
   /** Goes on when the connection breaks: see keyspace_creation.ts. */
   async createKeyspace(name: string, options: CreateKeyspaceOptions = {}): Promise<Keyspace> {
-    const isRange = options.range === true || options.splitKeys !== undefined;
-    const splitKeys = (options.splitKeys ?? []).map((key) => (typeof key === 'string' ? Buffer.from(key) : key));
-    const request = {
-      name,
-      partitioning: isRange ? Partitioning.RANGE : Partitioning.HASH,
-      shards: options.shards ?? 0,
-      splitKeys,
-      replicaCount: options.replicas ?? 0,
-      wait: options.wait ?? false,
-    };
+    const request = creationOf(name, options);
+    const { splitKeys } = request;
+    const isRange = request.partitioning === Partitioning.RANGE;
     const calls: KeyspaceCalls = {
       list: () => this.listKeyspaces(),
       create: async () => {
@@ -141,6 +136,11 @@ export class AdminClient {
     const shape = { ...request, shards: isRange ? splitKeys.length + 1 : request.shards };
     const { deadlineMs } = this.#limits(false, request.wait);
     return createKeyspace(calls, shape, this.#runtime, deadlineMs);
+  }
+
+  /** Creates nothing: which stores would get how many replicas of it. @throws SkerryError as createKeyspace() */
+  async planKeyspace(name: string, options: CreateKeyspaceOptions = {}): Promise<string[]> {
+    return (await this.#read(AdminService.createKeyspace, { ...creationOf(name, options), plan: true })).changes;
   }
 
   async listKeyspaces(): Promise<Keyspace[]> {
@@ -304,4 +304,19 @@ export class AdminClient {
   close(): void {
     this.#placement.close();
   }
+}
+
+function creationOf(name: string, options: CreateKeyspaceOptions) {
+  const isRange = options.range === true || options.splitKeys !== undefined;
+  return {
+    name,
+    partitioning: isRange ? Partitioning.RANGE : Partitioning.HASH,
+    shards: options.shards ?? 0,
+    splitKeys: (options.splitKeys ?? []).map((key) => (typeof key === 'string' ? Buffer.from(key) : key)),
+    // With a policy its voters, by which a keyspace that is found later is known to be this one.
+    replicaCount: options.replicas ?? options.policy?.voters ?? 0,
+    wait: options.wait ?? false,
+    policy: options.policy,
+    plan: false,
+  };
 }

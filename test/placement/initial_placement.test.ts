@@ -1,6 +1,7 @@
 import t from 'tap';
 import { distinctHosts, distinctValues } from '../../placement/isolation.js';
 import { placeInitially } from '../../placement/initial_placement.js';
+import { plainRules } from '../../placement/rules/placement_rules.js';
 import type { StoreLoad } from '../../placement/store_loads.js';
 
 interface Case {
@@ -67,7 +68,7 @@ const cases: readonly Case[] = [
 for (const { name, stores, shards, replicaCount = 3, spread = 1, zones = 0 } of cases) {
   t.test(`${name}: replicas and first leaders are even, hosts apart`, async (t) => {
     const loads = loadsOf(stores);
-    const placed = placeInitially({ seed: name, shards, replicaCount, loads });
+    const placed = placeInitially({ seed: name, shards, rules: plainRules(replicaCount), loads });
     if (placed === null) throw new Error('too few hosts');
     t.equal(placed.length, shards);
     const records = placed.map((ids) => ids.flatMap((id) => loads[id - 1]?.store ?? []));
@@ -91,13 +92,13 @@ for (const { name, stores, shards, replicaCount = 3, spread = 1, zones = 0 } of 
 
 t.test('fewer hosts than replicas are too few', async (t) => {
   const twoHosts = ['a', 'a', 'b'].map((host) => ({ labels: { host } }));
-  t.equal(placeInitially({ seed: '', shards: 1, replicaCount: 3, loads: loadsOf(twoHosts) }), null);
-  t.equal(placeInitially({ seed: '', shards: 1, replicaCount: 1, loads: [] }), null);
+  t.equal(placeInitially({ seed: '', shards: 1, rules: plainRules(3), loads: loadsOf(twoHosts) }), null);
+  t.equal(placeInitially({ seed: '', shards: 1, rules: plainRules(1), loads: [] }), null);
 });
 
 t.test('the same keyspace on the same stores is placed alike', async (t) => {
   const place = (seed: string): unknown =>
-    placeInitially({ seed, shards: 64, replicaCount: 3, loads: loadsOf(same(5)) });
+    placeInitially({ seed, shards: 64, rules: plainRules(3), loads: loadsOf(same(5)) });
   t.same(place('a'), place('a'));
   t.notSame(place('a'), place('b'), 'and another one differently');
 });
@@ -105,7 +106,7 @@ t.test('the same keyspace on the same stores is placed alike', async (t) => {
 t.test('keyspaces of one shard do not all lead on one store', async (t) => {
   const loads = loadsOf(same(3));
   const leaders = Array.from({ length: 9 }, (_, i) => {
-    const placed = placeInitially({ seed: `ks-${i}`, shards: 1, replicaCount: 3, loads });
+    const placed = placeInitially({ seed: `ks-${i}`, shards: 1, rules: plainRules(3), loads });
     const first = placed?.[0]?.[0] ?? 0;
     const load = loads[first - 1];
     if (load !== undefined) load.leaders++;

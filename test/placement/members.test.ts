@@ -19,7 +19,8 @@ function freshDirectory(): string {
 
 function wish(clusterId: number, name: string): CreateKeyspaceRequest {
   const partitioning = Partitioning.HASH;
-  return { clusterId, name, partitioning, shards: 8, splitKeys: [], replicaCount: 3, wait: true };
+  const shape = { partitioning, shards: 8, splitKeys: [], replicaCount: 3, policy: undefined };
+  return { clusterId, name, ...shape, wait: true, plan: false };
 }
 
 function leaderOf(members: readonly RunningMember[]): RunningMember | undefined {

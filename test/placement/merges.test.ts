@@ -43,6 +43,8 @@ async function twoShards(t: Test, settings: Record<string, unknown>): Promise<St
     ...wish,
     replicaCount: 0,
     wait: true,
+    policy: undefined,
+    plan: false,
   });
   return { member, clusterId, keyspaceId: created.keyspace?.keyspaceId ?? 0 };
 }

@@ -25,7 +25,10 @@ t.test('a replica that its store reports as damaged is replaced, and its store i
     await member.stop();
   });
   const wish = { clusterId, name: 'ks', partitioning: Partitioning.HASH, shards: 1, splitKeys: [], replicaCount: 0 };
-  t.equal((await call(admin, AdminService.createKeyspace, { ...wish, wait: true })).error, undefined);
+  t.equal(
+    (await call(admin, AdminService.createKeyspace, { ...wish, wait: true, policy: undefined, plan: false })).error,
+    undefined,
+  );
 
   const listing = { clusterId, keyspace: 'ks', storeId: 0, afterShardId: 0, limit: 0 };
   const shard = async (): Promise<ShardStatus> =>

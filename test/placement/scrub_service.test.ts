@@ -25,7 +25,10 @@ t.test('VerifyShard names the replica that differs, and so do the cluster status
     await member.stop();
   });
   const wish = { clusterId, name: 'ks', partitioning: Partitioning.HASH, shards: 1, splitKeys: [], replicaCount: 0 };
-  t.equal((await call(admin, AdminService.createKeyspace, { ...wish, wait: true })).error, undefined);
+  t.equal(
+    (await call(admin, AdminService.createKeyspace, { ...wish, wait: true, policy: undefined, plan: false })).error,
+    undefined,
+  );
   const [shardId] = [...world.shards.keys()];
   const verify = (id = must(shardId, 'a shard')): Promise<VerifyShardResponse> =>
     call(admin, AdminService.verifyShard, { clusterId, shardId: id });

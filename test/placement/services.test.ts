@@ -51,7 +51,17 @@ async function stage(t: Test, storeCount: number, settings: Record<string, unkno
 }
 
 function wish(clusterId: number, name: string, shards = 4): CreateKeyspaceRequest {
-  return { clusterId, name, partitioning: Partitioning.HASH, shards, splitKeys: [], replicaCount: 0, wait: true };
+  return {
+    clusterId,
+    name,
+    partitioning: Partitioning.HASH,
+    shards,
+    splitKeys: [],
+    replicaCount: 0,
+    wait: true,
+    policy: undefined,
+    plan: false,
+  };
 }
 
 function askById(clusterId: number, shardId: number): GetShardByIdRequest {

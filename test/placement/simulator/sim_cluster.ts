@@ -13,6 +13,7 @@ import { moveLimitsDefault } from '../../../placement/move_limits.js';
 import { IdPool } from '../../../placement/operators/id_pool.js';
 import type { Operator } from '../../../placement/operators/operator.js';
 import { Planner } from '../../../placement/planner.js';
+import { plainRules } from '../../../placement/rules/placement_rules.js';
 import { shardSizesDefault } from '../../../placement/shard_sizes.js';
 import { ClusterState } from '../../../placement/state/cluster_state.js';
 import { storeLoads } from '../../../placement/store_loads.js';
@@ -135,7 +136,10 @@ export class SimCluster {
 
   createKeyspace(shards: number, replicaCount = 3, nature: ShardNature = {}): void {
     const loads = [...storeLoads(this.view, this.planner.table).values()];
-    const placed = must(placeInitially({ seed: 'sim', shards, replicaCount, loads }), 'enough stores');
+    const placed = must(
+      placeInitially({ seed: 'sim', shards, rules: plainRules(replicaCount), loads }),
+      'enough stores',
+    );
     const keyspaceId = this.apply({
       kind: 'createKeyspace',
       name: `sim-${this.shards.size}`,

@@ -132,12 +132,19 @@ export interface CreateKeyspaceRequest {
   replicaCount: number;
   /** True: answer only when every shard has a leader. */
   wait: boolean;
+  /** What the keyspace wants of its replicas; absent: replica_count voters. Its voters are the replica count. */
+  policy: PlacementPolicy | undefined;
+  /** True: nothing is created, and the answer says where the shards would go. */
+  plan: boolean;
 }
 
 /** CreateKeyspaceResponse describes the new keyspace. */
 export interface CreateKeyspaceResponse {
   error: Error | undefined;
+  /** Absent in the answer to a plan. */
   keyspace: Keyspace | undefined;
+  /** Of a plan: a line per store that would get replicas. */
+  changes: string[];
 }
 
 /** ListKeyspacesRequest lists all. */
@@ -711,7 +718,17 @@ export const Operator: MessageFns<Operator> = {
 };
 
 function createBaseCreateKeyspaceRequest(): CreateKeyspaceRequest {
-  return { clusterId: 0, name: '', partitioning: 0, shards: 0, splitKeys: [], replicaCount: 0, wait: false };
+  return {
+    clusterId: 0,
+    name: '',
+    partitioning: 0,
+    shards: 0,
+    splitKeys: [],
+    replicaCount: 0,
+    wait: false,
+    policy: undefined,
+    plan: false,
+  };
 }
 
 export const CreateKeyspaceRequest: MessageFns<CreateKeyspaceRequest> = {
@@ -736,6 +753,12 @@ export const CreateKeyspaceRequest: MessageFns<CreateKeyspaceRequest> = {
     }
     if (message.wait !== false) {
       writer.uint32(56).bool(message.wait);
+    }
+    if (message.policy !== undefined) {
+      PlacementPolicy.encode(message.policy, writer.uint32(66).fork()).join();
+    }
+    if (message.plan !== false) {
+      writer.uint32(72).bool(message.plan);
     }
     return writer;
   },
@@ -809,6 +832,22 @@ export const CreateKeyspaceRequest: MessageFns<CreateKeyspaceRequest> = {
             message.wait = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.policy = PlacementPolicy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.plan = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -833,12 +872,15 @@ export const CreateKeyspaceRequest: MessageFns<CreateKeyspaceRequest> = {
     message.splitKeys = object.splitKeys?.map((e) => e) || [];
     message.replicaCount = object.replicaCount ?? 0;
     message.wait = object.wait ?? false;
+    message.policy =
+      object.policy !== undefined && object.policy !== null ? PlacementPolicy.fromPartial(object.policy) : undefined;
+    message.plan = object.plan ?? false;
     return message;
   },
 };
 
 function createBaseCreateKeyspaceResponse(): CreateKeyspaceResponse {
-  return { error: undefined, keyspace: undefined };
+  return { error: undefined, keyspace: undefined, changes: [] };
 }
 
 export const CreateKeyspaceResponse: MessageFns<CreateKeyspaceResponse> = {
@@ -848,6 +890,9 @@ export const CreateKeyspaceResponse: MessageFns<CreateKeyspaceResponse> = {
     }
     if (message.keyspace !== undefined) {
       Keyspace.encode(message.keyspace, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.changes) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -881,6 +926,14 @@ export const CreateKeyspaceResponse: MessageFns<CreateKeyspaceResponse> = {
             message.keyspace = Keyspace.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.changes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -901,6 +954,7 @@ export const CreateKeyspaceResponse: MessageFns<CreateKeyspaceResponse> = {
     message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
     message.keyspace =
       object.keyspace !== undefined && object.keyspace !== null ? Keyspace.fromPartial(object.keyspace) : undefined;
+    message.changes = object.changes?.map((e) => e) || [];
     return message;
   },
 };
