@@ -6,9 +6,9 @@ import { fixedView } from './support/fixed_view.js';
 
 interface Drained extends FixedView {
   readonly watch: DrainWatch;
-  passMs(ms: number): void;
+  readonly passMs: (ms: number) => void;
   /** A replica of the draining store, the first, is somewhere else. */
-  leave(): void;
+  readonly leave: () => void;
 }
 
 /** Ten shards of 1,000 bytes with a replica on store 1, which is to be left. */
