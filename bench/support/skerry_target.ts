@@ -7,6 +7,9 @@ import type { KeyValueOptions, Target } from './key_value.js';
 const syncs = 'skerry_raftlog_syncs_total';
 const frames = 'skerry_transport_frames_sent_total';
 const leaseReads = 'skerry_read_points_by_lease_total';
+const turns = 'skerry_turns_total';
+const entries = 'skerry_entries_proposed_total';
+const applyBatches = 'skerry_apply_batches_total';
 const roundReads = 'skerry_read_points_by_round_total';
 
 /** A cluster of ours with one routing client. */
@@ -29,7 +32,7 @@ function targetOf(cluster: BenchCluster, client: SkerryClient): Target {
     dataDir: cluster.local.dataDir,
     put: (key, value) => client.set(key, value),
     get: (key) => client.get(key),
-    counters: () => cluster.counters(syncs, frames, leaseReads, roundReads),
+    counters: () => cluster.counters(syncs, frames, turns, entries, applyBatches, leaseReads, roundReads),
     figures: (before, after, driven) => ratesOf(before, after, driven),
     stop: async () => {
       client.close();
@@ -42,6 +45,9 @@ function ratesOf(before: Counters, after: Counters, { seconds, done }: Driven): 
   const delta = (name: string): number => (after.get(name) ?? 0) - (before.get(name) ?? 0);
   return {
     'syncs/s per store': delta(syncs) / 3 / seconds,
+    'turns/s per store': delta(turns) / 3 / seconds,
+    'engine batches/s per store': delta(applyBatches) / 3 / seconds,
+    'operations per Raft entry': done / Math.max(1, delta(entries)),
     'frames/s per store': delta(frames) / 3 / seconds,
     'operations per sync of a store': (done * 3) / Math.max(1, delta(syncs)),
     'read points by lease/s': delta(leaseReads) / seconds,
