@@ -254,6 +254,7 @@ export class ShardStateMachine implements StateMachine {
 
   async installSnapshot(meta: SnapshotMeta, descriptor: Buffer, staged: StagedSnapshot): Promise<void> {
     assert(this.currentPhase !== 'removed', 'a removed replica gets no snapshot');
+    this.host.engine.writeHeld();
     const previous = this.currentPhase === 'uninitialized' ? null : this.current;
     this.currentPhase = 'installing';
     this.decoded = [];
@@ -289,6 +290,8 @@ export class ShardStateMachine implements StateMachine {
 
   /** From now on nothing is applied or served: the store is about to drop the replica outside of the log's order. */
   markRemoved(): void {
+    // What was applied is written with its position while this is a replica.
+    this.host.engine.writeHeld();
     this.currentPhase = 'removed';
   }
 

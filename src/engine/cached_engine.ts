@@ -22,12 +22,20 @@ export interface CachedEngineOptions {
   readonly keeps?: (key: Buffer) => boolean;
 }
 
+/** A batch that is not written yet. */
+interface Held {
+  readonly batch: OpBatch;
+  /** Operations that the cache knows. */
+  readonly noted: number;
+  readonly complete: () => void;
+}
+
 /**
  * Any engine with a cache of values before it, in the memory of the event loop. Reads by key that it can answer take no
  * way to the storage thread.
  *
  * Nothing is seen earlier or later than without it: a write is seen by whoever asks after write() was called
- * (the engine's ORDER), so the cache takes each batch when write() is called. Once the engine has failed or is closed nothing
+ * (the engine's ORDER), so the cache takes each batch when write() or hold() is called, and what the cache can not answer has the batch that is held written first. Once the engine has failed or is closed nothing
  * is answered from memory, either. Scans and views do not use it.
  */
 export class CachedEngine implements Engine {
@@ -36,6 +44,7 @@ export class CachedEngine implements Engine {
   private readonly keeps: (key: Buffer) => boolean;
   /** Ranges that rows are being loaded into. */
   private readonly loading = new Set<readonly LoadTarget[]>();
+  private held: Held | null = null;
   private hits = 0;
   private misses = 0;
 
@@ -68,12 +77,30 @@ export class CachedEngine implements Engine {
 
   write(batch: EngineBatch): Promise<void> {
     assert(batch instanceof OpBatch, 'the batch is of this engine');
+    if (this.held?.batch !== batch) this.writeHeld();
+    const noted = this.held?.noted ?? 0;
+    this.held = null;
     const written = this.inner.write(batch);
-    batch.visit((kind, key, value) => this.note(kind, key, value));
+    this.noteFrom(batch, noted);
     return written;
   }
 
+  hold(batch: EngineBatch, complete: () => void): void {
+    assert(batch instanceof OpBatch, 'the batch is of this engine');
+    assert(this.held === null || this.held.batch === batch, 'one batch is held at a time');
+    this.noteFrom(batch, this.held?.noted ?? 0);
+    this.held = { batch, noted: batch.count, complete };
+  }
+
+  writeHeld(): void {
+    const { held } = this;
+    if (held === null) return;
+    held.complete();
+    assert(this.held !== held, 'whoever holds a batch writes it when it is asked for');
+  }
+
   sync(): Promise<void> {
+    this.writeHeld();
     return this.inner.sync();
   }
 
@@ -107,6 +134,7 @@ export class CachedEngine implements Engine {
     values: readonly (Buffer | null | undefined)[],
     missing: readonly Buffer[],
   ): Promise<(Buffer | null)[]> {
+    if (missing.length > 0) this.writeHeld();
     const { stamp } = this.cache;
     // The caller may use its buffers again as soon as it has asked.
     const kept = missing.map((key) => (this.keeps(key) ? Buffer.from(key) : null));
@@ -128,15 +156,18 @@ export class CachedEngine implements Engine {
   }
 
   scan(options: ScanOptions): Promise<ScanPage> {
+    this.writeHeld();
     return this.inner.scan(options);
   }
 
   openView(): Promise<EngineView> {
+    this.writeHeld();
     return this.inner.openView();
   }
 
   /** While rows come in behind the cache's back, it keeps nothing of their ranges. */
   async openLoader(targets: readonly LoadTarget[]): Promise<EngineLoader> {
+    this.writeHeld();
     const loader = await this.inner.openLoader(targets);
     for (const { start, end } of targets) this.cache.dropRange(start, end);
     this.loading.add(targets);
@@ -166,6 +197,7 @@ export class CachedEngine implements Engine {
   }
 
   close(): Promise<void> {
+    this.writeHeld();
     return this.inner.close();
   }
 
@@ -176,6 +208,10 @@ export class CachedEngine implements Engine {
       }
     }
     return false;
+  }
+
+  private noteFrom(batch: OpBatch, first: number): void {
+    batch.visit(first, (kind, key, value) => this.note(kind, key, value));
   }
 
   private note(kind: number, key: Buffer, value: Buffer): void {

@@ -29,6 +29,14 @@ export interface Engine {
   readonly writeBacklogBytes: number;
   /** Applies the batch atomically. The batch belongs to the engine from then on; do not touch it again. */
   write(batch: EngineBatch): Promise<void>;
+  /**
+   * Takes what came into the batch so far as written: whoever asks from now on sees it. The batch stays the caller's, who may put more
+   * into it and hold it again, and has to write() it when `complete` is called: before the engine does anything else that
+   * the batch comes before (ORDER), which an engine without a memory of values takes to be at once. One batch is held at a time.
+   */
+  hold(batch: EngineBatch, complete: () => void): void;
+  /** Has the batch that is held written, if there is one. */
+  writeHeld(): void;
   /** A durability barrier over all earlier writes. */
   sync(): Promise<void>;
   /**

@@ -124,6 +124,15 @@ export class MemoryEngine implements Engine {
     return this.answer(() => void (this.backlogBytes -= written.bytes));
   }
 
+  /** Nothing is at hand that could answer before the batch is written. */
+  hold(_batch: EngineBatch, complete: () => void): void {
+    complete();
+  }
+
+  writeHeld(): void {
+    // Nothing is held.
+  }
+
   sync(): Promise<void> {
     const error = this.refusal() ?? this.brokenDisk();
     if (error !== null) return this.reject(error);

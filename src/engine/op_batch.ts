@@ -44,9 +44,9 @@ export class OpBatch implements EngineBatch {
     this.add(deleteRangeOp, start, end);
   }
 
-  /** The operations so far, in order. */
-  visit(operation: (kind: number, key: Buffer, value: Buffer) => void): void {
-    for (let i = 0; i < this.kinds.length; i++) {
+  /** The operations so far from the given one on, in order. */
+  visit(from: number, operation: (kind: number, key: Buffer, value: Buffer) => void): void {
+    for (let i = from; i < this.kinds.length; i++) {
       operation(must(this.kinds[i], 'a kind'), must(this.keys[i], 'a key'), must(this.values[i], 'a value'));
     }
   }

@@ -124,6 +124,15 @@ class RocksdbDevEngine implements Engine {
     return written.finally(() => void (this.backlogBytes -= bytes));
   }
 
+  /** Nothing is at hand that could answer before the batch is written. */
+  hold(_batch: EngineBatch, complete: () => void): void {
+    complete();
+  }
+
+  writeHeld(): void {
+    // Nothing is held.
+  }
+
   sync(): Promise<void> {
     // A sync batch with something in it: the package skips empty ones.
     return this.queued(() => this.fatally(() => writeBatch(this.db, [{ type: 'del', key: redoKey }], true)));

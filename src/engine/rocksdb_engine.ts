@@ -182,6 +182,15 @@ class RocksdbEngine implements Engine {
     return this.ask((id) => putWrite(this.out, id, batch), nothing, { writeBytes: batch.bytes, isRead: false });
   }
 
+  /** Nothing is at hand that could answer before the batch is written. */
+  hold(_batch: EngineBatch, complete: () => void): void {
+    complete();
+  }
+
+  writeHeld(): void {
+    // Nothing is held.
+  }
+
   sync(): Promise<void> {
     return this.ask((id) => putBare(this.out, requestKind.sync, id), nothing, { writeBytes: 0, isRead: false });
   }

@@ -1,4 +1,5 @@
 import { assert, must } from '../base/assert.js';
+import type { EngineBatch } from '../engine/engine.js';
 import { EntryType, type Entry, type Message } from '../raft/message.js';
 import { decodeEntryPayload } from '../wire/entry_codec.js';
 import { ApplyPass, overlayKey, type Overlay } from './apply_pass.js';
@@ -6,6 +7,7 @@ import { isRunning, type HostContext } from './context.js';
 import type { Command, Readiness } from './host.js';
 import { readKeys } from './key_reader.js';
 import type { Peer } from './peer.js';
+import type { TickWork } from './ticker.js';
 
 const noCommands: readonly Command[] = Object.freeze([]);
 
@@ -22,19 +24,27 @@ interface ApplyJob {
  * Applies committed entries of all groups:
  *
  *     queue ─▶ take (bounded) ─▶ [one getMany of all keys asked for] ─▶ evaluate into ONE engine batch
- *           ─▶ engine.write (not awaited) ─▶ outcomes, reads, the core's applied index, effects
+ *           ─▶ engine.hold, or engine.write (not awaited) ─▶ outcomes, reads, the core's applied index, effects
  *
  * One pass at a time, in the order of the queue, so that entries of a group are evaluated in log order and a pass
  * reads what earlier passes wrote (the engine's ORDER). A pass is synchronous from evaluation to its
- * effects: nobody sees an applied index whose writes were not issued.
+ * effects: nobody sees an applied index whose writes the engine does not have.
+ *
+ * HELD. Passes over nothing but clients' commands share a batch, until it is large, a tick comes, or the engine is asked for what it
+ * must not answer without (engine.ts hold). Then each group's position and sessions are added, as of its last entry in the batch, and it is
+ * written: whole or not at all, as before. What is lost of it in a crash the Raft log has. A pass with anything else in it has a batch of its own.
  */
-export class ApplyLoop {
+export class ApplyLoop implements TickWork {
   private readonly host: HostContext;
   private queue: ApplyJob[] = [];
   /** Jobs of groups whose next entry has to wait for something outside of the group. */
   private readonly held = new Map<Peer, ApplyJob[]>();
   private reading = false;
   private writing = 0;
+  /** The batch that passes share, and the groups whose state machines have not closed it yet. */
+  private open: EngineBatch | null = null;
+  private owing: Peer[] = [];
+  private evaluating = false;
 
   constructor(host: HostContext) {
     this.host = host;
@@ -170,9 +180,12 @@ export class ApplyLoop {
   }
 
   private evaluate(jobs: readonly ApplyJob[], overlay: Overlay | null): void {
-    const batch = this.host.engine.newBatch();
+    const isPlain = jobs.every(({ commands }) => commands.every(areClients)) && jobs.every(hasOnlyNormal);
+    if (!isPlain) this.close();
+    const batch = (this.open ??= this.host.engine.newBatch());
     const pass = new ApplyPass(batch, overlay);
     const touched: Peer[] = [];
+    this.evaluating = true;
     for (const job of jobs) {
       const peer = job.peer;
       if (peer.stopped) continue;
@@ -184,18 +197,16 @@ export class ApplyLoop {
     }
     for (const peer of touched) {
       peer.inPass = false;
-      peer.stateMachine.finishBatch(pass);
+      if (peer.owesPosition) continue;
+      peer.owesPosition = true;
+      this.owing.push(peer);
     }
-    this.host.counters.applyBatches++;
-    if (batch.count > 0) {
-      this.writing++;
-      this.host.engine.write(batch).then(
-        () => {
-          this.writing--;
-          if (this.queue.length > 0) this.host.wake();
-        },
-        (error: unknown) => this.host.fail(error),
-      );
+    this.evaluating = false;
+    const { heldOperations, heldBytes } = this.host.options.limits;
+    if (isPlain && batch.count < heldOperations && batch.bytes < heldBytes) {
+      this.host.engine.hold(batch, this.closeNow);
+    } else {
+      this.writeOut(batch, pass);
     }
     for (const { peer, responses } of jobs) {
       peer.applyJobs--;
@@ -205,6 +216,42 @@ export class ApplyLoop {
     for (const peer of touched) peer.appliedAdvanced();
     pass.runEffects();
     this.host.wake();
+  }
+
+  /** A batch is not held for longer than a tick. */
+  tick(): void {
+    this.close();
+  }
+
+  private readonly closeNow = (): void => this.close();
+
+  private close(): void {
+    if (this.open === null) return;
+    const pass = new ApplyPass(this.open, null);
+    this.writeOut(this.open, pass);
+    pass.runEffects();
+  }
+
+  /** Has the groups in the open batch add what they write once per batch, and writes it. */
+  private writeOut(batch: EngineBatch, pass: ApplyPass): void {
+    assert(!this.evaluating, 'a batch is not written in the middle of a pass');
+    this.open = null;
+    const { owing } = this;
+    this.owing = [];
+    for (const peer of owing) {
+      peer.owesPosition = false;
+      peer.stateMachine.finishBatch(pass);
+    }
+    this.host.counters.applyBatches++;
+    if (batch.count === 0) return;
+    this.writing++;
+    this.host.engine.write(batch).then(
+      () => {
+        this.writing--;
+        if (this.queue.length > 0) this.host.wake();
+      },
+      (error: unknown) => this.host.fail(error),
+    );
   }
 
   private evaluateJob(job: ApplyJob, pass: ApplyPass): void {
@@ -221,8 +268,18 @@ export class ApplyLoop {
   }
 }
 
+/** Clients' commands are nearly all there are. */
+function areClients(commands: readonly Command[]): boolean {
+  for (const { kind } of commands) if (kind !== 1) return false;
+  return true;
+}
+
+function hasOnlyNormal({ entries }: ApplyJob): boolean {
+  for (const { type } of entries) if (type !== EntryType.EntryNormal) return false;
+  return true;
+}
+
 function readinessOf(peer: Peer, commands: readonly Command[]): Readiness {
-  // Clients' commands, which are nearly all of them, need no look.
-  if (!commands.some((command) => command.kind === 2)) return 'any';
+  if (areClients(commands)) return 'any';
   return peer.stateMachine.readiness?.(commands) ?? 'any';
 }

@@ -170,8 +170,8 @@ export interface StateMachine {
     ctx: ApplyContext,
   ): unknown;
   /**
-   * Called once per batch after the last entry of this group in it; for records that need one write per batch
-   * (the applied position) instead of one per entry.
+   * Called once per batch after the last entry of this group in it, whenever the host closes the batch; for records that need one
+   * write per batch (sessions, the applied position) instead of one per entry.
    */
   finishBatch(ctx: ApplyContext): void;
   /** Host id of a replica; 0 if not known. */

@@ -29,6 +29,13 @@ export const learnedHostsMax = 32;
 export const applyBatchBytesMax = 8 * 1024 * 1024;
 /** Entries in one engine batch, for the same reason. */
 export const applyBatchEntriesMax = 8_192;
+/**
+ * Passes over clients' commands share an engine batch until it holds so many operations ...: each shard's position and sessions then
+ * are written once, not once per pass. A tick of the host closes it, too.
+ */
+export const heldOperationsMax = 1_024;
+/** ... or so many bytes, which bounds the frames that their values keep in memory. */
+export const heldBytesMax = 1024 * 1024;
 /** Engine batches on their way: one is written while the next gathers. Past it committed entries wait. */
 export const applyBatchesInFlightMax = 2;
 

@@ -96,7 +96,7 @@ class MultiRaftHost implements MultiRaft, PeerDirectory {
     this.campaigns = new EarlyCampaigns(host, liveness, suspects, this.peers);
     this.forwarding = new Forwarding(host);
     this.compactor = new Compactor(host, beats, this.peers);
-    const work = [writer, liveness, stall, this.campaigns, this.forwarding, this.compactor];
+    const work = [writer, apply, liveness, stall, this.campaigns, this.forwarding, this.compactor];
     this.ticker = new Ticker(host, beats, awake, work);
     const receiver = new SnapshotReceiver(host, config.disk, config.stagingDirectory, installer, (fromHost, head) =>
       this.findOrMake(fromHost, head.groupId, head.message),

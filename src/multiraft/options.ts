@@ -3,6 +3,8 @@ import { assert } from '../base/assert.js';
 import {
   applyBatchBytesMax,
   applyBatchEntriesMax,
+  heldBytesMax,
+  heldOperationsMax,
   applyBatchesInFlightMax,
   earlyCampaignsPerTickMax,
   entryBytesMax,
@@ -98,6 +100,8 @@ export interface HostLimits {
   readonly unsyncedBytes: number;
   readonly applyBatchBytes: number;
   readonly applyBatchEntries: number;
+  readonly heldOperations: number;
+  readonly heldBytes: number;
   readonly applyBatchesInFlight: number;
   readonly snapshotsSending: number;
   readonly snapshotSendQueue: number;
@@ -121,6 +125,8 @@ export const defaultLimits: HostLimits = {
   unsyncedBytes: unsyncedBytesMax,
   applyBatchBytes: applyBatchBytesMax,
   applyBatchEntries: applyBatchEntriesMax,
+  heldOperations: heldOperationsMax,
+  heldBytes: heldBytesMax,
   applyBatchesInFlight: applyBatchesInFlightMax,
   snapshotsSending: snapshotsSendingMax,
   snapshotSendQueue: snapshotSendQueueMax,

@@ -92,6 +92,8 @@ export class Peer implements Group, StorageOwner {
   private changeMark = 0;
   /** In the current apply pass. */
   inPass = false;
+  /** In the engine batch under way, which its state machine has not closed. */
+  owesPosition = false;
   /** MsgStorageApplys handed out and not evaluated. */
   applyJobs = 0;
   /** Log writes whose sync is awaited. */

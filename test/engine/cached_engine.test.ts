@@ -1,7 +1,7 @@
 import t from 'tap';
 import fc from 'fast-check';
 import { CachedEngine } from '../../src/engine/cached_engine.js';
-import type { Engine } from '../../src/engine/engine.js';
+import type { Engine, EngineBatch } from '../../src/engine/engine.js';
 import { EngineError } from '../../src/engine/engine_error.js';
 import { cacheBytesMin } from '../../src/engine/limits.js';
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
@@ -185,3 +185,66 @@ void t.test(
     t.ok(hits > 1_000, 'the cache was in use');
   },
 );
+
+/** Holds a batch with one key. Returns it, and says when it was asked to be written. */
+function holding(engine: Engine, key: string): { batch: EngineBatch; asked: () => number } {
+  const batch = engine.newBatch();
+  let asked = 0;
+  batch.put(bytes(key), bytes('held'));
+  engine.hold(batch, () => {
+    asked++;
+    batch.put(bytes('position'), bytes('7'));
+    void engine.write(batch);
+  });
+  return { batch, asked: () => asked };
+}
+
+void t.test('a batch that is held is seen at once and is not written for that', (t) => {
+  const { inner, engine } = delayed();
+  const { batch, asked } = holding(engine, 'a');
+  t.equal(now(engine, 'a'), 'held');
+  batch.put(bytes('b'), bytes('later'));
+  t.equal(now(engine, 'b'), undefined, 'not yet handed over');
+  engine.hold(batch, () => t.fail('nobody asked'));
+  t.equal(now(engine, 'b'), 'later');
+  t.equal(asked(), 0);
+  t.equal(inner.contents.get(bytes('a')), null);
+  t.end();
+});
+
+const askers: Record<string, (engine: Engine) => Promise<unknown>> = {
+  'a read of a key that is not at hand': (engine) => engine.getMany([bytes('elsewhere')]),
+  'a scan': (engine) =>
+    engine.scan({ start: bytes('a'), end: bytes('z'), limit: 9, maxBytes: 999, reverse: false, keysOnly: false }),
+  'a view': (engine) => engine.openView().then((view) => view.close()),
+  'a loader': (engine) => engine.openLoader([]).then((loader) => loader.close()),
+  'a sync': (engine) => engine.sync(),
+  'the end': (engine) => engine.close(),
+  'another write': (engine) => {
+    const batch = engine.newBatch();
+    batch.put(bytes('z'), bytes('1'));
+    return engine.write(batch);
+  },
+};
+
+for (const [what, ask] of Object.entries(askers)) {
+  void t.test(`${what} has a batch that is held written first, with all that belongs to it`, async (t) => {
+    const inner = new MemoryEngine();
+    const engine = cached(inner);
+    const { asked } = holding(engine, 'a');
+    const answer = ask(engine);
+    t.equal(asked(), 1);
+    await answer;
+    t.equal(inner.contents.get(bytes('a'))?.toString(), 'held');
+    t.equal(inner.contents.get(bytes('position'))?.toString(), '7');
+    engine.writeHeld();
+    t.equal(asked(), 1, 'once');
+  });
+}
+
+void t.test('a second batch is not held beside the first', (t) => {
+  const { engine } = delayed();
+  holding(engine, 'a');
+  t.throws(() => engine.hold(engine.newBatch(), () => undefined), /one batch is held at a time/);
+  t.end();
+});

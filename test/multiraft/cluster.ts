@@ -1,6 +1,9 @@
 import { silentLogger } from '../../src/base/logger.js';
 import { must } from '../../src/base/assert.js';
 import { Prng } from '../../src/base/prng.js';
+import { CachedEngine } from '../../src/engine/cached_engine.js';
+import type { Engine } from '../../src/engine/engine.js';
+import { cacheBytesMin } from '../../src/engine/limits.js';
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
 import type {
   Group,
@@ -34,6 +37,9 @@ export interface TestHost {
   readonly hostId: number;
   readonly runtime: VirtualRuntime;
   readonly disk: MemoryDisk;
+  /** What the host and its state machines use. */
+  readonly store: Engine;
+  /** What is under it. */
   readonly engine: MemoryEngine;
   readonly log: RaftLog;
   readonly transport: MemoryTransport;
@@ -57,6 +63,8 @@ export interface ClusterOptions {
   readonly logCacheBytes?: number;
   /** Hard bound of the log by host id; where nothing is said, one that no test reaches. */
   readonly logBytesHardMax?: Readonly<Record<number, number>>;
+  /** The hosts' engines have a memory of values before them, as a store's has. */
+  readonly cached?: boolean;
 }
 
 /** A few hosts in one process on a virtual clock, network and disk, with toy state machines. */
@@ -142,7 +150,7 @@ export class Cluster {
   }
 
   specOf(host: TestHost, record: ToyRecord, extra: Partial<GroupSpec> = {}): GroupSpec {
-    const stateMachine = new ToyStateMachine(host.engine, record);
+    const stateMachine = new ToyStateMachine(host.store, record);
     host.machines.set(record.groupId, stateMachine);
     stateMachine.onRemoved = () => void host.multiRaft.removeGroup(record.groupId);
     const { groupId, replicaId, index, term, confState } = record;
@@ -234,6 +242,7 @@ export class Cluster {
     const runtime = this.newRuntime(this.settings.clockRates?.[hostId]);
     const disk = this.diskOf(hostId);
     const engine = this.engines.get(hostId) ?? new MemoryEngine();
+    const store = this.settings.cached === true ? new CachedEngine(engine, { bytes: cacheBytesMin }) : engine;
     const fatals: Error[] = [];
     const { logCacheBytes, logBytesHardMax = {} } = this.settings;
     const hardMax = logBytesHardMax[hostId];
@@ -254,6 +263,7 @@ export class Cluster {
       hostId,
       runtime,
       disk,
+      store,
       engine,
       log,
       transport,
@@ -262,7 +272,7 @@ export class Cluster {
         runtime,
         logger: silentLogger,
         log: watchWrites(log, writes),
-        engine,
+        engine: store,
         transport,
         disk,
         stagingDirectory: '/staging',
