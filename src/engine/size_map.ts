@@ -33,12 +33,18 @@ interface Bucket {
   putKeys: number;
   putBytes: number;
   deletedKeys: number;
+  /** How much longer than usual it is believed without a recount: recounts found what was expected. */
+  trust: number;
 }
 
 const none = Buffer.alloc(0);
 
 /** Recount once the writes to a bucket are more than this share of what it holds. */
 const churnShareMax = 0.25;
+/** A recount that finds the bytes expected, to this share of them, doubles the time to the next one ... */
+const surpriseMin = 0.1;
+/** ... up to this factor. */
+const trustMax = 16;
 /** Fewer puts than this teach nothing about how many of them are new keys. */
 const lessonPutsMin = 256;
 
@@ -49,7 +55,7 @@ const lessonPutsMin = 256;
  * question counts one slice of the bucket in its range that is known worst: unseen ones first, then guessed ones, then
  * counted ones that were much written to (twice the slice, as they may have grown). Between counts a bucket follows its writes, of which about one in
  * sizeNoteStride is noted (at random distances, lest a pattern in the batches hides some rows); how many puts are new keys and how many overwrite is learned from the recounts.
- * A range that nobody writes to and that has been counted costs nothing.
+ * A range that nobody writes to and that has been counted costs nothing, and one whose keys are only overwritten little.
  */
 export class SizeMap {
   private buckets: Bucket[] = [emptyBucket(none, 'unseen')];
@@ -159,7 +165,7 @@ export class SizeMap {
     if (bucket.knowledge === 'guessed') return Number.MAX_SAFE_INTEGER + this.bytesOf(bucket);
     const rowBytes = bucket.keys === 0 ? 0 : bucket.bytes / bucket.keys;
     const churn = bucket.putBytes + bucket.deletedKeys * rowBytes;
-    return churn > bucket.bytes * churnShareMax ? churn : 0;
+    return churn > bucket.bytes * churnShareMax * bucket.trust ? churn : 0;
   }
 
   /** Counts a slice of buckets [first, last); what it covers becomes one counted bucket. */
@@ -168,7 +174,8 @@ export class SizeMap {
     const slice = this.countSlice(start, this.endOf(last - 1), knowledge === 'counted' ? 2 : 1);
     const covered = this.buckets.slice(first, slice.next === null ? last : this.indexOf(slice.next) + 1);
     if (knowledge === 'counted') this.learn(must(covered[0], 'a bucket'), slice);
-    const counted = { ...emptyBucket(start, 'counted'), keys: slice.keys, bytes: slice.bytes };
+    const trust = knowledge === 'counted' && slice.next === null ? this.trustIn(covered, slice) : 1;
+    const counted = { ...emptyBucket(start, 'counted'), keys: slice.keys, bytes: slice.bytes, trust };
     this.buckets.splice(first, covered.length, counted);
     if (slice.next === null) return;
     // The rest of the last bucket that was reached is guessed: what was thought to be there less what was found.
@@ -176,6 +183,13 @@ export class SizeMap {
     rest.keys = Math.max(0, covered.reduce((sum, bucket) => sum + this.keysOf(bucket), 0) - slice.keys);
     rest.bytes = Math.max(0, covered.reduce((sum, bucket) => sum + this.bytesOf(bucket), 0) - slice.bytes);
     this.buckets.splice(first + 1, 0, rest);
+  }
+
+  /** How long to believe what is known of a bucket from now on, by how well it was known. */
+  private trustIn([bucket, ...others]: readonly Bucket[], { bytes }: CountedSlice): number {
+    if (bucket === undefined || others.length > 0) return 1;
+    const isSurprise = Math.abs(this.bytesOf(bucket) - bytes) > surpriseMin * bytes;
+    return isSurprise ? 1 : Math.min(trustMax, bucket.trust * 2);
   }
 
   private learn(bucket: Bucket, slice: CountedSlice): void {
@@ -259,5 +273,5 @@ export class SizeMap {
 }
 
 function emptyBucket(start: Buffer, knowledge: Knowledge): Bucket {
-  return { start, knowledge, keys: 0, bytes: 0, putKeys: 0, putBytes: 0, deletedKeys: 0 };
+  return { start, knowledge, keys: 0, bytes: 0, putKeys: 0, putBytes: 0, deletedKeys: 0, trust: 1 };
 }
