@@ -68,7 +68,7 @@ export const createQuietMs = 5_000;
 /** A store that is being drained is looked at this often; its rate is what left within this time, and unknown before this one. */
 export const drainSampleMs = 2_000;
 export const drainWindowMs = 2 * 60_000;
-export const drainMeasureMs = 10_000;
+export const drainMeasureMs = 5 * drainSampleMs;
 /** Finished operators that are kept for people to look at. */
 export const operatorHistoryMax = 512;
 /** Operators that the group keeps for the next leader; past it people get ServerIsBusy, and others are not kept. */

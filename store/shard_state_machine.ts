@@ -191,13 +191,14 @@ export class ShardStateMachine implements StateMachine {
     const writes = commands.map((command) => (command.kind === 1 ? decodeWrite(command.bytes) : null));
     this.decoded.push({ commands, writes });
     if (commands.some(isChecksum)) this.changes ??= new RowChanges(this.appliedIndex);
-    const keys: Buffer[] = [];
+    let keys: Buffer[] | null = null;
     for (const write of writes) {
-      for (const mutation of write?.mutations ?? []) {
-        if (mutation.kind === 'swap') keys.push(this.keys.engineKey(mutation.key));
+      if (write === null) continue;
+      for (const mutation of write.mutations) {
+        if (mutation.kind === 'swap') (keys ??= []).push(this.keys.engineKey(mutation.key));
       }
     }
-    return keys.length === 0 ? null : keys;
+    return keys;
   }
 
   apply(index: number, term: number, commands: readonly Command[], ctx: ApplyContext): readonly WriteOutcome[] {

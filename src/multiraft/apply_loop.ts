@@ -18,7 +18,12 @@ interface ApplyJob {
   readonly responses: readonly Message[];
   /** Commands of the entry at the same position; filled in when the job is taken. */
   commands: (readonly Command[])[];
+  /** Its one entry wants a pass of its own. */
+  isAlone: boolean;
 }
+
+/** Stands for a number of entries: the job waits outside of the queue. */
+const held = -1;
 
 /**
  * Applies committed entries of all groups:
@@ -58,10 +63,16 @@ export class ApplyLoop implements TickWork {
   add(peer: Peer, message: Message): void {
     peer.applyJobs++;
     this.host.counters.entriesCommitted += message.entries.length;
-    const job: ApplyJob = { peer, entries: message.entries, responses: message.responses, commands: [] };
-    const held = this.held.get(peer);
-    if (held === undefined) this.queue.push(job);
-    else held.push(job);
+    const job: ApplyJob = {
+      peer,
+      entries: message.entries,
+      responses: message.responses,
+      commands: [],
+      isAlone: false,
+    };
+    const waiting = this.held.get(peer);
+    if (waiting === undefined) this.queue.push(job);
+    else waiting.push(job);
   }
 
   /** What had to wait is looked at once more. */
@@ -107,9 +118,9 @@ export class ApplyLoop implements TickWork {
       const job = this.queue[taken.length];
       if (job === undefined) break;
       if (taken.length > 0 && (bytes >= applyBatchBytes || entries >= applyBatchEntries)) break;
-      const found = this.decode(job, taken.length === 0);
-      if (found === 'held') continue;
-      const { count, ends } = found;
+      const count = this.decode(job, taken.length === 0);
+      if (count === held) continue;
+      const ends = count < job.entries.length || job.isAlone;
       if (count < job.entries.length) this.cut(job, taken.length, count);
       if (count > 0) taken.push(must(this.queue[taken.length], 'the job, or its part before the cut'));
       if (ends) break;
@@ -121,25 +132,27 @@ export class ApplyLoop implements TickWork {
   }
 
   /**
-   * Decodes the entries of a job that may go into the pass under way, and says how many they are and whether the pass ends
-   * with them. An entry that wants a pass of its own ends the pass before it and is the only one of the next. `held`: the
-   * job left the queue.
+   * Decodes the entries of a job that may go into the pass under way, and says how many they are. An entry that wants a pass
+   * of its own ends the pass before it and is the only one of the next. `held`: the job left the queue.
    */
-  private decode(job: ApplyJob, first: boolean): { readonly count: number; readonly ends: boolean } | 'held' {
+  private decode(job: ApplyJob, first: boolean): number {
     const { peer, entries } = job;
     job.commands = [];
-    for (const [at, entry] of entries.entries()) {
-      const commands = this.commandsOf(peer, entry);
+    job.isAlone = false;
+    for (let at = 0; at < entries.length; at++) {
+      const commands = this.commandsOf(peer, must(entries[at], 'an entry'));
       const readiness = peer.stopped ? 'any' : readinessOf(peer, commands);
-      if (readiness !== 'any' && (at > 0 || !first)) return { count: at, ends: true };
+      if (readiness !== 'any' && (at > 0 || !first)) return at;
       if (readiness === 'later' || readiness === 'never') {
         this.hold(peer, readiness);
-        return 'held';
+        return held;
       }
       job.commands.push(commands);
-      if (readiness === 'alone') return { count: 1, ends: true };
+      if (readiness !== 'alone') continue;
+      job.isAlone = true;
+      return 1;
     }
-    return { count: entries.length, ends: false };
+    return entries.length;
   }
 
   private hold(peer: Peer, until: 'later' | 'never'): void {
@@ -152,10 +165,10 @@ export class ApplyLoop implements TickWork {
   /** Makes two jobs of one. Who waits for it hears when the second is done. */
   private cut(job: ApplyJob, at: number, end: number): void {
     if (end === 0) return;
-    const { peer, entries, responses, commands } = job;
-    const behind: ApplyJob = { peer, entries: entries.slice(end), responses, commands: [] };
+    const { peer, entries, responses, commands, isAlone } = job;
+    const behind: ApplyJob = { peer, entries: entries.slice(end), responses, commands: [], isAlone: false };
     peer.applyJobs++;
-    this.queue.splice(at, 1, { peer, entries: entries.slice(0, end), responses: [], commands }, behind);
+    this.queue.splice(at, 1, { peer, entries: entries.slice(0, end), responses: [], commands, isAlone }, behind);
   }
 
   private commandsOf(peer: Peer, entry: Entry): readonly Command[] {
