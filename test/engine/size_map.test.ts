@@ -132,6 +132,30 @@ void t.test('new rows show without a count, overwrites are told from them after 
   t.end();
 });
 
+void t.test('rows that are only overwritten are counted ever less often, and at once again after a surprise', (t) => {
+  const rows = new Rows();
+  for (let i = 0; i < 300; i++) rows.put(`k${1000 + i}`, 100);
+  rows.settle();
+  /** Overwrites everything so often, with a question each time; returns how many counts that took. */
+  const countsOf = (rounds: number): number => {
+    const before = rows.counted;
+    for (let round = 0; round < rounds; round++) {
+      for (let i = 0; i < 300; i++) rows.put(`k${1000 + i}`, 100);
+      rows.ask();
+    }
+    return (rows.counted - before) / 301;
+  };
+  t.equal(countsOf(8), 8, 'it has to learn first that these are no new rows');
+  countsOf(64);
+  const trusting = countsOf(32);
+  t.ok(trusting <= 32 / 4, `one count for several times the range's own bytes of writes, not ${trusting}`);
+  // Noted deletes are trusted; rows that vanish without a note are what a recount is surprised by.
+  for (let i = 0; i < 150; i++) rows.map.delete(Buffer.from(`k${1000 + i}`));
+  while (rows.ask().keys > 200) for (let i = 150; i < 300; i++) rows.put(`k${1000 + i}`, 100);
+  t.ok(countsOf(2) > 0, 'a surprise ends the trust');
+  t.end();
+});
+
 void t.test('deletes and deleted ranges show', (t) => {
   const rows = filled(16_000);
   rows.settle();
