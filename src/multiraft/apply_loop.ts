@@ -89,9 +89,12 @@ export class ApplyLoop implements TickWork {
     if (this.writing >= this.host.options.limits.applyBatchesInFlight) return;
     const jobs = this.take();
     if (jobs.length === 0) return;
+    const isPlain = jobs.every(({ commands }) => commands.every(areClients)) && jobs.every(hasOnlyNormal);
+    // Before a state machine hears of commands that want a batch of their own: the one before is none of theirs.
+    if (!isPlain) this.close();
     const keys = this.keysOf(jobs);
     if (keys === null) {
-      this.evaluate(jobs, null);
+      this.evaluate(jobs, null, isPlain);
       return;
     }
     this.reading = true;
@@ -100,7 +103,7 @@ export class ApplyLoop implements TickWork {
         this.reading = false;
         if (!isRunning(this.host)) return;
         try {
-          this.evaluate(jobs, overlay);
+          this.evaluate(jobs, overlay, isPlain);
         } catch (error) {
           this.host.fail(error);
         }
@@ -192,9 +195,8 @@ export class ApplyLoop implements TickWork {
     return wanted === null ? null : [...wanted.values()];
   }
 
-  private evaluate(jobs: readonly ApplyJob[], overlay: Overlay | null): void {
-    const isPlain = jobs.every(({ commands }) => commands.every(areClients)) && jobs.every(hasOnlyNormal);
-    if (!isPlain) this.close();
+  private evaluate(jobs: readonly ApplyJob[], overlay: Overlay | null, isPlain: boolean): void {
+    assert(isPlain || this.open === null, 'what is not plain has a batch of its own');
     const batch = (this.open ??= this.host.engine.newBatch());
     const pass = new ApplyPass(batch, overlay);
     const touched: Peer[] = [];

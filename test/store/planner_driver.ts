@@ -63,8 +63,9 @@ export class PlannerDriver {
       newCheckId: () => ++nextCheckId,
       ended: () => undefined,
     });
-    const keyspace = { keyspaceId: 1, name: 'ks', partitioning: Partitioning.RANGE, replicaCount, initialShards: 1 };
-    this.state.restoreKeyspace({ ...keyspace, phase: 'ready' });
+    const keyspace = { partitioning: Partitioning.RANGE, replicaCount, initialShards: 1, phase: 'ready' } as const;
+    this.state.restoreKeyspace({ ...keyspace, keyspaceId: 1, name: 'ks' });
+    this.state.restoreKeyspace({ ...keyspace, keyspaceId: 2, name: 'other', replicaCount: 1 });
   }
 
   /** Lets time pass in ticks of the planner until the condition holds. */
