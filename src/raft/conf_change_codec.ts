@@ -1,3 +1,4 @@
+import { smallInteger } from '../base/small_integer.js';
 import { ConfChangeTransition, ConfChangeType } from './conf_change.js';
 import type { ConfChange, ConfChangeSingle } from './conf_change.js';
 import { emptyBuffer } from './message.js';
@@ -50,7 +51,7 @@ export function decodeConfChange(data: Buffer): ConfChange | null {
   const changes: ConfChangeSingle[] = [];
   for (let at = headBytes; at < contextAt; at += changeBytes) {
     const type = typeOf(data.readUInt8(at));
-    const replicaId = data.readDoubleBE(at + 1);
+    const replicaId = smallInteger(data.readDoubleBE(at + 1));
     if (type === null || !Number.isSafeInteger(replicaId) || replicaId < 0) return null;
     changes.push({ type, replicaId });
   }

@@ -1,3 +1,4 @@
+import { smallInteger } from '../base/small_integer.js';
 import { crc32 } from './checksum.js';
 
 /**
@@ -65,7 +66,7 @@ export function putU64(b: Buffer, at: number, value: number): void {
 }
 
 export function getU64(b: Buffer, at: number): number {
-  return b.readUInt32LE(at) + b.readUInt32LE(at + 4) * 2 ** 32;
+  return smallInteger(b.readUInt32LE(at) + b.readUInt32LE(at + 4) * 2 ** 32);
 }
 
 /** The identity file: proof that there was a log, and the id that its segments must have. */

@@ -1,4 +1,5 @@
 import { assert, must } from '../base/assert.js';
+import { smallInteger } from '../base/small_integer.js';
 
 const blockShift = 4;
 const slabShift = 14;
@@ -46,11 +47,11 @@ export class SlotPool {
   }
 
   length(slot: number): number {
-    return this.slab(slot)[(slot & slabMask) * slotNumbers + atLength] ?? 0;
+    return smallInteger(this.slab(slot)[(slot & slabMask) * slotNumbers + atLength] ?? 0);
   }
 
   term(slot: number): number {
-    return this.slab(slot)[(slot & slabMask) * slotNumbers + atTerm] ?? 0;
+    return smallInteger(this.slab(slot)[(slot & slabMask) * slotNumbers + atTerm] ?? 0);
   }
 
   set(slot: number, address: number, length: number, term: number): void {
