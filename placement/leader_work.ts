@@ -10,6 +10,7 @@ import { KeyspaceProgress } from './keyspace_progress.js';
 import type { Hindrance } from './hindrance.js';
 import type { LeaderTable } from './leader_table.js';
 import { LooseCommands } from './loose_commands.js';
+import { MemberRemovals } from './member_removals.js';
 import type { MoveLimits } from './move_limits.js';
 import { IdPool } from './operators/id_pool.js';
 import type { Operator } from './operators/operator.js';
@@ -76,6 +77,7 @@ export class LeaderWork {
   readonly drains: DrainWatch;
   readonly surveys: ReplicaSurveys;
   readonly recovery: RecoveryDriver;
+  readonly removals: MemberRemovals;
   private readonly options: LeaderWorkOptions;
   private readonly loose = new LooseCommands((storeId, command) => this.sessions.send(storeId, command));
   private readonly keyspaces: KeyspaceProgress;
@@ -91,6 +93,7 @@ export class LeaderWork {
     this.options = options;
     this.view = new ClusterView({ state, leaders, times: settings.times, sinceMs: runtime.nowMs() });
     this.drains = new DrainWatch(this.view);
+    this.removals = new MemberRemovals(this.view, (command) => proposer.propose(command));
     this.sessions = new StoreSessions(runtime, state, options.memberList);
     this.ids = new IdPool((count) => this.refillIds(count));
     this.inbox = new DescriptorInbox(

@@ -155,6 +155,8 @@ export const recoveryResendMs = 2_000;
 
 /** Placement members: five, and one more while one is replaced. */
 export const membersMax = 6;
+/** Stores that the text of an error names; its detail has them all. */
+export const storesNamedMax = 16;
 /** Entries that a learner, or the heir of a leader, may lack: it catches up while the change is on its way. */
 export const memberLagMax = 32;
 /** How often a leader looks whether the group is as wanted, and a member without a leader whether it was removed. */

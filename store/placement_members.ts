@@ -27,7 +27,7 @@ export class PlacementRefusal extends Error {
 export class PlacementMembers {
   private readonly named: readonly string[];
   private addresses: readonly string[];
-  private version = 0;
+  private heardVersion = 0;
   private readonly runtime: Runtime;
   private at = 0;
   private failures = 0;
@@ -44,10 +44,15 @@ export class PlacementMembers {
     return this.addresses;
   }
 
+  /** Of the newest list that was learnt; 0: none yet. */
+  get version(): number {
+    return this.heardVersion;
+  }
+
   /** Takes a list of the members; an older one than the last is late. What the configuration names stays, behind them. */
   learn(list: MemberList): void {
-    if (list.version < this.version) return;
-    this.version = list.version;
+    if (list.version < this.heardVersion) return;
+    this.heardVersion = list.version;
     const present = this.current();
     const told = list.members.map((m) => m.address).filter((address) => address !== '');
     this.addresses = [...new Set([...told, ...this.named])];

@@ -1,6 +1,7 @@
 import type { Logger } from '../src/base/logger.js';
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
 import type { TypedError } from '../src/base/wire_errors.js';
+import type { MemberList } from '../src/gen/skerry/v1/members.js';
 import type { Store } from '../src/gen/skerry/v1/meta.js';
 import type {
   CommandResult,
@@ -155,9 +156,17 @@ export class PlacementSession {
       return;
     }
     members.succeeded();
-    if (response.memberList !== undefined) members.learn(response.memberList);
+    if (response.memberList !== undefined) this.learnMembers(response.memberList);
     if (response.stores.length > 0) storesChanged(response.stores);
     for (const command of response.commands) this.run(command);
+  }
+
+  /** Placement hears at once what this store knows: people may wait for it to remove a member. */
+  private learnMembers(list: MemberList): void {
+    const { members } = this.options;
+    const before = members.version;
+    members.learn(list);
+    if (members.version !== before) this.send({ store: this.options.storeReport() });
   }
 
   private refused(address: string, error: TypedError): void {

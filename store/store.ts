@@ -192,6 +192,7 @@ export class Store {
       quarantined: this.reports.quarantined(),
       quarantinedCount: this.replicas.quarantinedCount,
       diskStalled,
+      membersVersion: this.parts.members.version,
     };
   }
 

@@ -22,8 +22,9 @@ export function membersService(member: PlacementMember): MembersServer {
       if (wait) await until(ctx, votes);
       return { memberId };
     }),
-    remove: atLeader(member, methods.remove, async ({ memberId, wait }, ctx) => {
-      await member.proposer.propose({ kind: 'removeMember', memberId });
+    remove: atLeader(member, methods.remove, async ({ memberId, wait, force }, ctx) => {
+      const { voters } = member.groupStatus().confState;
+      await ctx.work.removals.remove(memberId, { voters, force });
       if (wait) await until(ctx, () => member.state.members.get(memberId) === undefined);
       return {};
     }),

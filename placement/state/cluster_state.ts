@@ -430,7 +430,8 @@ export class ClusterState {
     const memberId = admitted.value;
     const before = this.members.get(memberId);
     if (before?.address === address) return admitted;
-    this.members.put({ memberId, address, leaving: before?.leaving ?? false });
+    const listedFrom = this.meta.membersVersion + 1;
+    this.members.put({ memberId, address, leaving: before?.leaving ?? false, listedFrom });
     this.memberChanged(memberId);
     return admitted;
   }

@@ -14,6 +14,11 @@ export interface MemberRecord {
   /** host:port */
   readonly address: string;
   readonly leaving: boolean;
+  /**
+   * Version of the first list of the members that has it at this address. Absent in records of an earlier version of Skerry: whoever has
+   * the present list has it.
+   */
+  readonly listedFrom?: number;
 }
 
 /**

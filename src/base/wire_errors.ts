@@ -94,9 +94,9 @@ export function alreadyExists(resource: string): TypedError {
   return typed(`${resource} exists already`, { $case: 'alreadyExists', value: { resource } });
 }
 
-/** reason: stable and upper case, for example NOT_BOOTSTRAPPED. */
-export function failedPrecondition(reason: string, message?: string): TypedError {
-  return typed(message ?? reason, { $case: 'failedPrecondition', value: { reason } });
+/** reason: stable and upper case, for example NOT_BOOTSTRAPPED. storeIds: the stores that are the reason. */
+export function failedPrecondition(reason: string, message?: string, storeIds: readonly number[] = []): TypedError {
+  return typed(message ?? reason, { $case: 'failedPrecondition', value: { reason, storeIds: [...storeIds] } });
 }
 
 /** leaderAddress empty: no leader is known. */

@@ -59,10 +59,14 @@ export function placementCommand(): Command {
     .description('take a member out; one that leads hands over first')
     .argument('<member>', 'member id', wholeNumber(1))
     .option('--wait', 'wait until it is out')
-    .action((memberId: number, flags: { wait?: boolean }, command: Command) =>
+    .option(
+      '--force',
+      'even if stores have heard of no member that stays: they find placement by their configuration alone',
+    )
+    .action((memberId: number, flags: { wait?: boolean; force?: boolean }, command: Command) =>
       withAdmin(command, async (admin) => {
-        const wait = flags.wait ?? false;
-        await admin.removeMember(memberId, wait);
+        const { wait = false, force = false } = flags;
+        await admin.removeMember(memberId, wait, force);
         message(wait ? `placement member ${memberId} is out` : `placement member ${memberId} leaves`);
       }),
     );

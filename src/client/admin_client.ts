@@ -264,9 +264,12 @@ export class AdminClient {
     return (await this.#placement.members.call(MembersService.add, request, this.#limits(true, wait))).memberId;
   }
 
-  /** Takes a placement member out; with `wait`, resolves when it is. Idempotent. */
-  async removeMember(memberId: number, wait = false): Promise<void> {
-    const request = { memberId, wait, clusterId: this.clusterId };
+  /**
+   * Takes a placement member out; with `wait`, resolves when it is. Idempotent.
+   * @throws SkerryError FAILED_PRECONDITION STORES_NOT_TOLD, unless with `force`: `details.storeIds` have heard of no voter that stays
+   */
+  async removeMember(memberId: number, wait = false, force = false): Promise<void> {
+    const request = { memberId, wait, force, clusterId: this.clusterId };
     await this.#placement.members.call(MembersService.remove, request, this.#limits(true, wait));
   }
 

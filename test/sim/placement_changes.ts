@@ -45,26 +45,8 @@ export class PlacementChanges {
     const machine = staying[this.prng.int(0, Math.max(0, staying.length - 1))];
     if (machine === undefined || staying.length < 2) return false;
     this.leaving.add(machine);
-    void this.persist(`placement member ${machine.name} is removed`, async (admin) => {
-      await this.untilOthersAreKnown();
-      return admin.removeMember(machine.memberId);
-    });
+    void this.persist(`placement member ${machine.name} is removed`, (admin) => admin.removeMember(machine.memberId));
     return true;
-  }
-
-  /**
-   * As docs/operations.md asks for: a member goes only once every store has heard of one that stays. A store that was cut off meanwhile
-   * would know none at all, and nobody could tell it. One that starts is told in its configuration.
-   */
-  private async untilOthersAreKnown(): Promise<void> {
-    const isTold = (): boolean => {
-      const staying = this.cluster.placementMachines().filter((m) => m.memberId !== 0 && !this.leaving.has(m));
-      return this.cluster.stores.every(({ store, members }) => {
-        if (store === null || members === null) return true;
-        return staying.some(({ name }) => members.list.includes(name));
-      });
-    };
-    while (!isTold()) await new Promise<void>((resolve) => void this.cluster.clock.addTimer(askAgainMs, resolve));
   }
 
   /** Only while it leads an operator through its steps. Returns the machine, which somebody has to start again. */
@@ -95,7 +77,7 @@ export class PlacementChanges {
         return;
       } catch (error) {
         if (!(error instanceof SkerryError)) throw error;
-        around.note(`not yet: ${what}: ${error.code}`);
+        around.note(`not yet: ${what}: ${error.code} ${error.message}`);
         await new Promise<void>((resolve) => void clock.addTimer(askAgainMs, resolve));
       }
     }

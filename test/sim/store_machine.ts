@@ -20,8 +20,6 @@ const segmentBytes = 64 * 1024;
 export class StoreMachine extends Machine {
   store: Store | null = null;
   raftLog: RaftLog | null = null;
-  /** What the running store knows of the placement members; null before it has run. */
-  members: PlacementMembers | null = null;
   storeId = 0;
   clusterId = 0;
   private directoryId = this.newDirectoryId();
@@ -39,7 +37,6 @@ export class StoreMachine extends Machine {
     const incarnation = ++this.incarnation;
     const connector = new RpcPlacementConnector(net.rpc.dial(this.name, runtime));
     const members = new PlacementMembers(this.around.placementToAsk(), runtime);
-    this.members = members;
     if (this.storeId === 0) await this.register(connector, members);
     const { clusterId, storeId } = this;
     const fatal = this.fatal(runtime);

@@ -41,6 +41,8 @@ export class ScriptedStore {
   checksum = 7;
   /** What its heartbeats name as damaged. */
   quarantined: HeldReplica[] = [];
+  /** Which list of the placement members it says that it has; undefined: it is of a version that does not say. */
+  membersVersion: number | undefined = undefined;
   ended = false;
   private readonly world: World;
   private readonly clusterId: number;
@@ -89,6 +91,11 @@ export class ScriptedStore {
     this.beat = setInterval(() => this.send({ store: this.storeReport() }), 50);
   }
 
+  /** The newest list of the placement members that it was sent. */
+  get listSent(): number {
+    return Math.max(0, ...this.responses.map(({ memberList }) => memberList?.version ?? 0));
+  }
+
   disconnect(): void {
     if (this.beat !== null) clearInterval(this.beat);
     this.beat = null;
@@ -101,9 +108,10 @@ export class ScriptedStore {
   }
 
   private storeReport(): StoreReport {
-    const { quarantined } = this;
+    const { quarantined, membersVersion } = this;
     const quarantinedCount = quarantined.length;
-    return StoreReport.create({ capacityBytes: 1_000_000, incarnation: 1, quarantined, quarantinedCount });
+    const report = { capacityBytes: 1_000_000, incarnation: 1, quarantined, quarantinedCount };
+    return StoreReport.create(membersVersion === undefined ? report : { ...report, membersVersion });
   }
 
   private receive(frame: StoreSessionResponse): void {

@@ -119,6 +119,8 @@ export interface AlreadyExists {
 export interface FailedPrecondition {
   /** A stable reason, for example NOT_BOOTSTRAPPED, OPERATOR_RUNNING, TOO_FEW_STORES. */
   reason: string;
+  /** The stores that are the reason, if some are. */
+  storeIds: number[];
 }
 
 /** PlacementUnavailable: this placement member knows no leader right now. Cure: ask another member. */
@@ -1310,13 +1312,20 @@ export const AlreadyExists: MessageFns<AlreadyExists> = {
 };
 
 function createBaseFailedPrecondition(): FailedPrecondition {
-  return { reason: '' };
+  return { reason: '', storeIds: [] };
 }
 
 export const FailedPrecondition: MessageFns<FailedPrecondition> = {
   encode(message: FailedPrecondition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.reason !== '') {
       writer.uint32(10).string(message.reason);
+    }
+    if (message.storeIds.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.storeIds) {
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1342,6 +1351,24 @@ export const FailedPrecondition: MessageFns<FailedPrecondition> = {
             message.reason = reader.string();
             continue;
           }
+          case 2: {
+            if (tag === 16) {
+              message.storeIds.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.storeIds.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1360,6 +1387,7 @@ export const FailedPrecondition: MessageFns<FailedPrecondition> = {
   fromPartial<I extends Exact<DeepPartial<FailedPrecondition>, I>>(object: I): FailedPrecondition {
     const message = createBaseFailedPrecondition();
     message.reason = object.reason ?? '';
+    message.storeIds = object.storeIds?.map((e) => e) || [];
     return message;
   },
 };

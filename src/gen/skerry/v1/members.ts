@@ -102,11 +102,12 @@ export interface MembersAddResponse {
   memberId: number;
 }
 
-/** MembersRemoveRequest names a member. wait: answer when it is out. */
+/** MembersRemoveRequest names a member. wait: answer when it is out. force: whatever stores have heard. */
 export interface MembersRemoveRequest {
   clusterId: number;
   memberId: number;
   wait: boolean;
+  force: boolean;
 }
 
 /** MembersRemoveResponse says nothing more. */
@@ -680,7 +681,7 @@ export const MembersAddResponse: MessageFns<MembersAddResponse> = {
 };
 
 function createBaseMembersRemoveRequest(): MembersRemoveRequest {
-  return { clusterId: 0, memberId: 0, wait: false };
+  return { clusterId: 0, memberId: 0, wait: false, force: false };
 }
 
 export const MembersRemoveRequest: MessageFns<MembersRemoveRequest> = {
@@ -693,6 +694,9 @@ export const MembersRemoveRequest: MessageFns<MembersRemoveRequest> = {
     }
     if (message.wait !== false) {
       writer.uint32(24).bool(message.wait);
+    }
+    if (message.force !== false) {
+      writer.uint32(32).bool(message.force);
     }
     return writer;
   },
@@ -734,6 +738,14 @@ export const MembersRemoveRequest: MessageFns<MembersRemoveRequest> = {
             message.wait = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -754,6 +766,7 @@ export const MembersRemoveRequest: MessageFns<MembersRemoveRequest> = {
     message.clusterId = object.clusterId ?? 0;
     message.memberId = object.memberId ?? 0;
     message.wait = object.wait ?? false;
+    message.force = object.force ?? false;
     return message;
   },
 };
@@ -839,7 +852,10 @@ export const MembersService = {
     responseSerialize: (value: MembersAddResponse): Buffer => Buffer.from(MembersAddResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): MembersAddResponse => MembersAddResponse.decode(value),
   },
-  /** Remove takes a member out. One that leads hands over first. Idempotent. */
+  /**
+   * Remove takes a member out. One that leads hands over first. Idempotent. Refused with FailedPrecondition STORES_NOT_TOLD
+   * while a store has heard of no voter that stays, unless it is forced.
+   */
   remove: {
     path: '/skerry.v1.Members/Remove' as const,
     requestStream: false as const,
@@ -860,7 +876,10 @@ export interface MembersServer extends UntypedServiceImplementation {
    * for one address. Its process is started with `--join` and an empty directory.
    */
   add: handleUnaryCall<MembersAddRequest, MembersAddResponse>;
-  /** Remove takes a member out. One that leads hands over first. Idempotent. */
+  /**
+   * Remove takes a member out. One that leads hands over first. Idempotent. Refused with FailedPrecondition STORES_NOT_TOLD
+   * while a store has heard of no voter that stays, unless it is forced.
+   */
   remove: handleUnaryCall<MembersRemoveRequest, MembersRemoveResponse>;
 }
 
@@ -900,7 +919,10 @@ export interface MembersClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: MembersAddResponse) => void,
   ): ClientUnaryCall;
-  /** Remove takes a member out. One that leads hands over first. Idempotent. */
+  /**
+   * Remove takes a member out. One that leads hands over first. Idempotent. Refused with FailedPrecondition STORES_NOT_TOLD
+   * while a store has heard of no voter that stays, unless it is forced.
+   */
   remove(
     request: MembersRemoveRequest,
     callback: (error: ServiceError | null, response: MembersRemoveResponse) => void,

@@ -97,6 +97,8 @@ export interface StoreReport {
   quarantinedCount: number;
   /** True: the disk has not synced for so long that the store gave its leaderships away. */
   diskStalled: boolean;
+  /** Version of the newest MemberList that this process was sent; 0: none yet. Absent: the store is of a version that does not say. */
+  membersVersion?: number | undefined;
 }
 
 /** ReplicaProgress tells how far a replica is, as its leader sees it. */
@@ -968,6 +970,7 @@ function createBaseStoreReport(): StoreReport {
     quarantined: [],
     quarantinedCount: 0,
     diskStalled: false,
+    membersVersion: undefined,
   };
 }
 
@@ -1005,6 +1008,9 @@ export const StoreReport: MessageFns<StoreReport> = {
     }
     if (message.diskStalled !== false) {
       writer.uint32(88).bool(message.diskStalled);
+    }
+    if (message.membersVersion !== undefined) {
+      writer.uint32(96).uint64(message.membersVersion);
     }
     return writer;
   },
@@ -1110,6 +1116,14 @@ export const StoreReport: MessageFns<StoreReport> = {
             message.diskStalled = reader.bool();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.membersVersion = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1138,6 +1152,7 @@ export const StoreReport: MessageFns<StoreReport> = {
     message.quarantined = object.quarantined?.map((e) => HeldReplica.fromPartial(e)) || [];
     message.quarantinedCount = object.quarantinedCount ?? 0;
     message.diskStalled = object.diskStalled ?? false;
+    message.membersVersion = object.membersVersion ?? undefined;
     return message;
   },
 };
