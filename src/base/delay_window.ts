@@ -55,6 +55,11 @@ export class DelayWindow {
     return this.#opsMax;
   }
 
+  /** The most that opsMax can come to. */
+  get opsLimit(): number {
+    return this.#limits.opsMax;
+  }
+
   get ops(): number {
     return this.#ops;
   }

@@ -6,6 +6,8 @@ export interface Admitted {
   readonly bytes: number;
   /** True while it counts as in flight; the admission's own business. */
   admitted: boolean;
+  /** True while it is in flight but with no store: it rests before another attempt, or its route is looked up. Also the admission's. */
+  apart: boolean;
   /** True once it is over, however it ended. */
   readonly done: boolean;
 }
@@ -13,12 +15,16 @@ export interface Admitted {
 /**
  * Bounds what a client has in flight, in operations (by a window that follows their time) and in bytes. What finds no room waits in order, up to a limit;
  * past that it is refused. One operation larger than all room is let in when it is alone.
+ *
+ * The window is about stores, so it counts what a store has to answer. What stands apart (it waits for a leader or for its route) would
+ * otherwise keep operations on sound shards waiting; it leaves the window to them and is bounded by the largest window there may be.
  */
 export class Admission<T extends Admitted> {
   readonly #window: DelayWindow;
   readonly #bytesMax: number;
   readonly #waitingMax: number;
   #bytes = 0;
+  #apart = 0;
   #queue: T[] = [];
   #head = 0;
   #waiting = 0;
@@ -30,7 +36,7 @@ export class Admission<T extends Admitted> {
   }
 
   get inFlight(): number {
-    return this.#window.ops;
+    return this.#window.ops + this.#apart;
   }
 
   get inFlightBytes(): number {
@@ -59,9 +65,26 @@ export class Admission<T extends Admitted> {
     this.#bytes += item.bytes;
   }
 
+  /** No store has it for now. */
+  stepAside(item: T): void {
+    if (!item.admitted || item.apart) return;
+    item.apart = true;
+    this.#apart++;
+    this.#window.leave();
+  }
+
+  /** It goes to a store again, whatever room there is. */
+  stepBack(item: T): void {
+    if (!item.apart) return;
+    item.apart = false;
+    this.#apart--;
+    this.#window.enter();
+  }
+
   /** To be called once for each item that entered, when it is over. */
   leave(item: T): void {
     if (item.admitted) {
+      this.stepBack(item);
       item.admitted = false;
       this.#window.leave();
       this.#bytes -= item.bytes;
@@ -90,7 +113,7 @@ export class Admission<T extends Admitted> {
   }
 
   #hasRoom(item: T): boolean {
-    if (this.#window.ops === 0) return true;
-    return this.#window.hasRoom && this.#bytes + item.bytes <= this.#bytesMax;
+    if (this.inFlight === 0) return true;
+    return this.#window.hasRoom && this.inFlight < this.#window.opsLimit && this.#bytes + item.bytes <= this.#bytesMax;
   }
 }

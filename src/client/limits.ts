@@ -16,9 +16,9 @@ export const waitingOpsFree: number = 64;
  * because the rest is for what cannot be foreseen: an election, a slower store, a pause of this process.
  */
 export const waitingShareMax = 0.25;
-/** The interval over which the rate is taken at which waiting operations find room, and how fast older ones are forgotten. */
-export const departureIntervalMs = 100;
-export const departureHalfLifeMs = 500;
+/** The interval over which the rate of answers is taken while operations wait for room, and how fast older ones are forgotten. */
+export const answerRateIntervalMs = 100;
+export const answerRateHalfLifeMs = 500;
 
 /**
  * How long answers may all take before fewer operations are kept in flight. Below what stores themselves allow: what waits in

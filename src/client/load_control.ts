@@ -48,7 +48,9 @@ export class LoadControl {
   /** Why an operation should not wait behind so many others; null: it may. */
   waitsTooLong(operation: Operation, waiting: number, nowMs: number): SkerryError | null {
     if (waiting < waitingOpsFree) return null;
-    const waitMs = this.#waiting.expectedMs(waiting, nowMs) + this.#timeOf(operation).fastestMs(nowMs);
+    // What is under way beyond a window that has become smaller ends before anybody finds room.
+    const beyond = Math.max(0, this.window.ops - this.window.opsMax);
+    const waitMs = this.#waiting.expectedMs(waiting + beyond, nowMs) + this.#timeOf(operation).fastestMs(nowMs);
     const allowedMs = (operation.deadlineMs - nowMs) * waitingShareMax;
     return waitMs > allowedMs ? overloadedError('waitingShareMax', waitMs) : null;
   }
@@ -58,9 +60,9 @@ export class LoadControl {
     this.#waiting.begin(nowMs);
   }
 
-  /** One that waited is begun; so many wait still. */
-  begun(waiting: number, nowMs: number): void {
-    this.#waiting.departed(waiting, nowMs);
+  /** Nobody waits for room any more. */
+  waitsNoMore(nowMs: number): void {
+    this.#waiting.end(nowMs);
   }
 
   /** Why an operation should not be sent: it has less time left than answers take, and a store would work for nothing. */
@@ -72,6 +74,7 @@ export class LoadControl {
 
   /** A store served the operation. */
   served(operation: Operation, nowMs: number): void {
+    this.#waiting.answered(nowMs);
     this.window.observe(operation.writtenMs, nowMs);
     this.#timeOf(operation).observe(nowMs - operation.writtenMs, nowMs);
     this.#budgets.find(operation.storeId, operation instanceof WriteOperation, nowMs)?.served();

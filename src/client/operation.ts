@@ -75,6 +75,7 @@ export abstract class Operation implements WireOp, WheelEntry {
   state: OperationState = 'waiting';
   /** True while it counts as in flight. */
   admitted = false;
+  apart = false;
   /** Attempts so far. */
   attempts = 0;
   /** The route of the present attempt. */

@@ -184,6 +184,7 @@ export class Router {
       this.#finish(operation);
       return;
     }
+    this.#admission.stepBack(operation);
     operation.shard = shard;
     operation.storeId = storeId;
     operation.state = 'sent';
@@ -381,27 +382,29 @@ export class Router {
     operation.state = 'resting';
     this.#wheel.remove(operation);
     this.#wheel.add(operation, Math.min(this.#runtime.nowMs() + pauseMs, operation.deadlineMs));
+    // Who a busy store told to come back is part of its queue; who waits for a leader or a route is in nobody's.
+    if (atLeastMs > 0) return;
+    this.#admission.stepAside(operation);
+    this.#letIn();
   }
 
   #lookUp(operation: Operation): void {
     operation.state = 'routing';
     operation.wantsLookUp = false;
     if (operation instanceof WriteOperation && operation.sequence > 0) this.#place(operation);
+    this.#admission.stepAside(operation);
     this.#lookUps.want(operation);
+    this.#letIn();
   }
 
   /** Ends a look-up. Operations whose route is still not known try again after a pause. */
   lookUpDone(routes: readonly ShardRoute[]): void {
     this.applyRoutes(routes);
-    this.#afterLookUp('the placement service knows no shard for the key yet');
+    this.lookUpFailed('the placement service knows no shard for the key yet');
   }
 
   /** As lookUpDone, without an answer. The routes known before may still do. */
   lookUpFailed(message: string): void {
-    this.#afterLookUp(message);
-  }
-
-  #afterLookUp(message: string): void {
     for (const operation of this.#lookUps.done()) {
       if (operation.state !== 'routing') continue;
       if (operation.locate(this.cache) !== null) this.#dispatch(operation);
@@ -486,9 +489,9 @@ export class Router {
     const nowMs = this.#runtime.nowMs();
     for (let next = this.#admission.next(); next !== null; next = this.#admission.next()) {
       if (this.#endsTooLate(next, nowMs)) continue;
-      this.#load.begun(this.#admission.waiting, nowMs);
       this.#begin(next);
     }
     this.#lettingIn = false;
+    if (this.#admission.waiting === 0) this.#load.waitsNoMore(nowMs);
   }
 }

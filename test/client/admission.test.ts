@@ -6,12 +6,13 @@ import { Admission } from '../../src/client/admission.js';
 interface Item {
   readonly bytes: number;
   admitted: boolean;
+  apart: boolean;
   done: boolean;
 }
 
 const windowOf = (ops: number): DelayWindow =>
   new DelayWindow({ targetMs: 1, intervalMs: 1, opsMin: ops, opsFirst: ops, opsMax: ops, growthOps: 1 });
-const item = (bytes: number): Item => ({ bytes, admitted: false, done: false });
+const item = (bytes: number): Item => ({ bytes, admitted: false, apart: false, done: false });
 
 t.test('what finds no room waits in order, and past the waiting limit is refused', async (t) => {
   const admission = new Admission<Item>(windowOf(2), 1_000, 2);
@@ -53,6 +54,32 @@ t.test('an item that ends while it waits gives its place away', async (t) => {
   running.done = true;
   admission.leave(running);
   t.equal(admission.next(), next);
+});
+
+t.test('what stands apart leaves its room to others, and is bounded by the largest window', async (t) => {
+  const window = new DelayWindow({ targetMs: 1, intervalMs: 1, opsMin: 1, opsFirst: 1, opsMax: 3, growthOps: 1 });
+  const admission = new Admission<Item>(window, 1_000, 10);
+  const [a, b, c, d] = [item(1), item(1), item(1), item(1)];
+  for (const i of [a, b, c, d]) admission.enter(i);
+  t.equal(admission.next(), null);
+  admission.stepAside(a);
+  t.equal(admission.next(), b);
+  t.equal(admission.next(), null, 'the window is full again');
+  admission.stepAside(b);
+  admission.stepAside(b);
+  t.equal(admission.next(), c);
+  admission.stepAside(c);
+  t.equal(admission.inFlight, 3);
+  t.equal(admission.next(), null, 'three are in flight: no more, wherever they are');
+  admission.stepBack(a);
+  t.equal(window.ops, 1);
+  for (const i of [a, b]) {
+    i.done = true;
+    admission.leave(i);
+  }
+  t.equal(admission.inFlight, 1);
+  t.equal(admission.inFlightBytes, 1);
+  t.equal(admission.next(), d);
 });
 
 t.test('counts are right and bounds hold after any history', async () => {

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { SkerryClient } from '../../src/client/index.js';
+import { inFlightOpsFirst } from '../../src/client/limits.js';
 import { Partitioning, ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { FakeCluster } from './support/fake_cluster.js';
 import { failure } from './support/fake_cluster.js';
@@ -43,6 +44,20 @@ t.test('a shard without a leader is tried until it has one', async (t) => {
   await client.set(key, 'x');
   t.ok(asked >= 5);
   t.equal(cluster.values.size, 1);
+});
+
+t.test('operations on a shard without a leader keep none of the window from operations on sound shards', async (t) => {
+  const { cluster, client } = await setUp(t, { shards: 2 });
+  const lost = keyIn(cluster, 100);
+  const sound = keyIn(cluster, 101);
+  await Promise.all([client.set(lost, 'a'), client.set(sound, 'a')]);
+  cluster.setLeader(100, 0);
+  const stuck = Array.from({ length: 2 * inFlightOpsFirst }, () => client.get(lost));
+  // It is submitted behind more of them than the window has room for.
+  t.equal((await client.get(sound))?.toString(), 'a');
+  cluster.setLeader(100, 2);
+  for (const value of await Promise.all(stuck))
+    if (value?.toString() !== 'a') t.fail('a read that waited has its value');
 });
 
 t.test('a split is learned from the store, without the placement service', async (t) => {

@@ -1,37 +1,58 @@
 import t from 'tap';
-import { departureIntervalMs, serviceSamplesMin, serviceWindowMs } from '../../src/client/limits.js';
+import { answerRateIntervalMs, serviceSamplesMin, serviceWindowMs } from '../../src/client/limits.js';
 import { ServiceTime } from '../../src/client/service_time.js';
 import { WaitingTime } from '../../src/client/waiting_time.js';
 
-/** Lets one operation a millisecond depart of a queue that stays as long. */
-function steady(waiting: number, untilMs: number): WaitingTime {
+/** One answer a millisecond, from the first to that one, while some wait. */
+function steady(untilMs: number): WaitingTime {
   const time = new WaitingTime();
   time.begin(0);
-  for (let nowMs = 1; nowMs <= untilMs; nowMs++) time.departed(waiting, nowMs);
+  for (let nowMs = 0; nowMs <= untilMs; nowMs++) time.answered(nowMs);
   return time;
 }
 
-t.test('a wait is what waits over the rate at which it goes', async (t) => {
-  t.equal(steady(700, 2_000).expectedMs(700, 2_000), 700);
+t.test('a wait is what must be answered before over the rate of answers', async (t) => {
+  t.equal(steady(2_000).expectedMs(700, 2_000), 700);
 });
 
 t.test('nothing is known of a burst until an interval has passed', async (t) => {
-  const time = steady(700, departureIntervalMs - 1);
-  t.equal(time.expectedMs(60_000, departureIntervalMs - 1), 0);
-  t.ok(time.expectedMs(60_000, departureIntervalMs) > 0);
+  const time = steady(answerRateIntervalMs - 1);
+  t.equal(time.expectedMs(60_000, answerRateIntervalMs - 1), 0);
+  t.ok(time.expectedMs(60_000, answerRateIntervalMs) > 0);
 });
 
-t.test('a queue that stands still is noticed without a departure', async (t) => {
-  const time = steady(700, 2_000);
+t.test('a queue that stands still is noticed without an answer', async (t) => {
+  const time = steady(2_000);
   t.ok(time.expectedMs(700, 3_000) > 2_000);
   t.ok(time.expectedMs(700, 5_000) > 10_000);
 });
 
-t.test('time without anybody waiting does not count', async (t) => {
-  const time = steady(700, 2_000);
-  time.departed(0, 2_001);
+t.test('answers while nobody waits do not count: they tell what was asked, not what could be', async (t) => {
+  const time = steady(2_000);
+  time.end(2_001);
+  time.answered(2_300);
+  time.begin(2_400);
+  t.ok(time.expectedMs(700, 2_400) < 750);
+});
+
+t.test(
+  'a first rate is taken from the first answer on: a caller whose own loop is busy is not refused for it',
+  async (t) => {
+    const time = new WaitingTime();
+    time.begin(0);
+    t.equal(time.expectedMs(10_000, 60_000), 0, 'no answer could be read yet');
+    time.answered(60_000);
+    t.equal(time.expectedMs(10_000, 60_000 + answerRateIntervalMs), 0, 'nor does the first one say how fast');
+    for (let n = 0; n < 50; n++) time.answered(60_000 + answerRateIntervalMs - 1);
+    t.equal(time.expectedMs(10_000, 60_000 + answerRateIntervalMs), (10_000 / 50) * answerRateIntervalMs);
+  },
+);
+
+t.test('the rate of a load that is over is forgotten', async (t) => {
+  const time = steady(2_000);
+  time.end(2_001);
   time.begin(60_000);
-  t.ok(time.expectedMs(700, 60_000) < 750);
+  t.equal(time.expectedMs(60_000, 60_000), 0);
 });
 
 /** What is known after so many answers in every millisecond's place of one window. */
