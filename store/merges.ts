@@ -4,7 +4,8 @@ import type { MergingInto, Shard } from '../src/gen/skerry/v1/meta.js';
 import type { Group, Readiness } from '../src/multiraft/host.js';
 import { replicaOn } from './descriptor.js';
 import { fateOf, hasMerged, mergedOf } from './merge.js';
-import type { MergeHost, ShardStateMachine } from './shard_state_machine.js';
+import type { MergeHost } from './shard_host.js';
+import type { ShardStateMachine } from './shard_state_machine.js';
 
 /** What a store has of a shard. machine: null for one that is arriving, being made, or gone. */
 export interface HeldState {

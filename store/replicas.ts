@@ -20,7 +20,7 @@ import { RangeIndex } from './range_index.js';
 import { encodeReplicaRecord } from './records.js';
 import { RangeClaims } from './range_claims.js';
 import { SessionTable } from './session_table.js';
-import type { ShardHost, SplitChild } from './shard_state_machine.js';
+import type { ShardHost, SplitChild } from './shard_host.js';
 import { initialPosition, ShardStateMachine } from './shard_state_machine.js';
 
 /**

@@ -14,7 +14,7 @@ import { encodeWriteCommand } from '../../src/wire/kv_codec.js';
 import type { ChecksumRequest } from '../../store/checksums.js';
 import { decodeReplicaRecord, decodeSessionRecord } from '../../store/records.js';
 import { SessionTable } from '../../store/session_table.js';
-import type { MergeHost, ShardHost, SplitChild } from '../../store/shard_state_machine.js';
+import type { MergeHost, ShardHost, SplitChild } from '../../store/shard_host.js';
 import { initialPosition, ShardStateMachine } from '../../store/shard_state_machine.js';
 import type { WriteOutcome } from '../../store/write_outcome.js';
 
