@@ -1,7 +1,8 @@
 import { assert } from '../base/assert.js';
 import type { HardState, Message, SnapshotMeta } from '../raft/message.js';
 import type { LogRecord } from '../raftlog/raft_log.js';
-import type { Peer, PeerParts } from './peer.js';
+import type { Peer } from './peer.js';
+import type { PeerParts } from './peer_parts.js';
 import type { StagedForInstall } from './snapshot_installer.js';
 
 /**

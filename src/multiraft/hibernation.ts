@@ -2,7 +2,8 @@ import { memberIds } from '../raft/conf_state.js';
 import { MsgType, type ConfState, type Message } from '../raft/message.js';
 import { majoritySize } from '../raft/quorum/majority.js';
 import { BeatSleep } from '../wire/beat_codec.js';
-import type { Peer, PeerParts } from './peer.js';
+import type { Peer } from './peer.js';
+import type { PeerParts } from './peer_parts.js';
 
 /**
  * Says of one replica whether it hibernates: leaves the set of those that tick (DESIGN section 4).

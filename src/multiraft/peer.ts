@@ -13,50 +13,27 @@ import {
   type SnapshotMeta,
   emptyBuffer,
 } from '../raft/message.js';
-import type { RaftSettings } from '../raft/config.js';
 import { RawNode } from '../raft/raw_node.js';
 import type { Ready, Role } from '../raft/ready.js';
 import type { GroupLog } from '../raftlog/raft_log.js';
 import type { BeatSleep } from '../wire/beat_codec.js';
 import { Activity } from './activity.js';
 import { Appends } from './appends.js';
-import type { ApplyLoop } from './apply_loop.js';
 import type { ApplyPass } from './apply_pass.js';
-import type { AwakeSet } from './awake_set.js';
 import { isRunning, type HostContext } from './context.js';
 import { replicaStart } from './core_config.js';
 import { statusOf } from './group_status.js';
 import type { Command, CommandKind, Group, GroupSpec, GroupStatus, StateMachine } from './host.js';
 import { Hibernation } from './hibernation.js';
-import type { HostLiveness } from './host_liveness.js';
 import { LearnedHosts } from './learned_hosts.js';
-import type { LogWriter } from './log_writer.js';
-import type { Outbox } from './outbox.js';
 import { Proposals } from './proposals.js';
 import type { ProposalDone } from './proposal_waiters.js';
+import type { PeerParts } from './peer_parts.js';
 import { PeerReads } from './peer_reads.js';
 import type { ReadDone } from './read_waiters.js';
-import type { SnapshotInstaller, StagedForInstall } from './snapshot_installer.js';
+import type { StagedForInstall } from './snapshot_installer.js';
 import { SnapshotPins } from './snapshot_pins.js';
-import type { SnapshotSender } from './snapshot_sender.js';
 import { StorageAdapter, type StorageOwner } from './storage_adapter.js';
-import type { Turn } from './turn.js';
-
-/** The host's parts that a peer hands its work to. */
-export interface PeerParts {
-  readonly host: HostContext;
-  readonly settings: RaftSettings;
-  readonly turn: Turn;
-  readonly writer: LogWriter;
-  readonly outbox: Outbox;
-  readonly apply: ApplyLoop;
-  readonly installer: SnapshotInstaller;
-  readonly sender: SnapshotSender;
-  readonly awake: AwakeSet;
-  readonly liveness: HostLiveness;
-  /** A context that no other read round has. */
-  nextReadContext(): number;
-}
 
 /**
  * One group's running replica: the core with its mailbox in front and its waiters behind.

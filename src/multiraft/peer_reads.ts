@@ -1,6 +1,7 @@
 import type { ReadFailure } from './host.js';
 import { readFailedIndex, type ReadState } from '../raft/ready.js';
-import type { Peer, PeerParts } from './peer.js';
+import type { Peer } from './peer.js';
+import type { PeerParts } from './peer_parts.js';
 import { ReadWaiters, type ReadDone } from './read_waiters.js';
 
 /** The linearizable reads of one group between their callers and the core. Made with the first read, dropped when the group sleeps. */
