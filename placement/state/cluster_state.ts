@@ -1,16 +1,11 @@
-import { assert, must, unreachable } from '../../src/base/assert.js';
+import { assert, unreachable } from '../../src/base/assert.js';
 import type { TypedError } from '../../src/base/wire_errors.js';
-import {
-  alreadyExists,
-  failedPrecondition,
-  keyspaceNotFound,
-  serverIsBusy,
-  shardNotFound,
-  storeNotFound,
-} from '../../src/base/wire_errors.js';
+import { serverIsBusy, shardNotFound, storeNotFound } from '../../src/base/wire_errors.js';
 import type { Shard } from '../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
 import type { CommandOutcome, PlacementCommand, ShardPlan } from './commands.js';
+import { KeyspaceTable } from './keyspace_table.js';
+import type { MemberCommand } from './member_table.js';
 import { MemberTable } from './member_table.js';
 import { MetadataTable } from './metadata_table.js';
 import type { OperatorRecord } from './operator_records.js';
@@ -48,8 +43,7 @@ export class ClusterState {
   readonly findings = new ScrubFindings();
   private meta = firstMeta;
   private readonly storeTable = new StoreTable();
-  private readonly keyspacesById = new Map<number, KeyspaceRecord>();
-  private readonly keyspaceIdByName = new Map<string, number>();
+  private readonly keyspaceTable = new KeyspaceTable();
   private readonly shardTable = new ShardTable();
   private readonly targetsByShard = new Map<number, ShardTarget>();
   private changes = noChanges();
@@ -75,16 +69,15 @@ export class ClusterState {
   }
 
   keyspace(keyspaceId: number): KeyspaceRecord | undefined {
-    return this.keyspacesById.get(keyspaceId);
+    return this.keyspaceTable.get(keyspaceId);
   }
 
   keyspaceByName(name: string): KeyspaceRecord | undefined {
-    const id = this.keyspaceIdByName.get(name);
-    return id === undefined ? undefined : this.keyspacesById.get(id);
+    return this.keyspaceTable.named(name);
   }
 
   keyspaces(): IterableIterator<KeyspaceRecord> {
-    return this.keyspacesById.values();
+    return this.keyspaceTable.all();
   }
 
   shard(shardId: number): ShardRecord | undefined {
@@ -111,7 +104,7 @@ export class ClusterState {
   /** Voters that this shard should have. */
   wantedVoters(shard: ShardRecord): number {
     return (
-      this.targetsByShard.get(shard.shardId)?.voters ?? this.keyspacesById.get(shard.keyspaceId)?.replicaCount ?? 0
+      this.targetsByShard.get(shard.shardId)?.voters ?? this.keyspaceTable.get(shard.keyspaceId)?.replicaCount ?? 0
     );
   }
 
@@ -190,11 +183,9 @@ export class ClusterState {
       case 'deleteMetadata':
         return this.deleteMetadata(command);
       case 'putMember':
-        return this.putMember(command.memberId, command.address);
       case 'removeMember':
-        return this.removeMember(command.memberId);
       case 'forgetMember':
-        return this.forgetMember(command.memberId);
+        return this.changeMembers(command);
       default:
         return unreachable(command);
     }
@@ -239,8 +230,8 @@ export class ClusterState {
   }
 
   private createKeyspace(command: Command<'createKeyspace'>): CommandOutcome {
-    if (this.keyspaceIdByName.has(command.name))
-      return refuse(alreadyExists(`keyspace ${JSON.stringify(command.name)}`));
+    const refusal = this.keyspaceTable.refusalOfName(command.name);
+    if (refusal !== null) return refuse(refusal);
     const keyspaceId = this.meta.nextKeyspaceId;
     this.setMeta({ nextKeyspaceId: keyspaceId + 1 });
     const { name, partitioning, replicaCount, initialShards, rules } = command;
@@ -250,11 +241,9 @@ export class ClusterState {
   }
 
   private addShards(command: Command<'addShards'>): CommandOutcome {
-    const keyspace = this.keyspacesById.get(command.keyspaceId);
-    if (keyspace === undefined) return refuse(keyspaceNotFound('', command.keyspaceId));
-    if (keyspace.phase !== 'planning') {
-      return refuse(failedPrecondition('KEYSPACE_PLANNED', `keyspace ${keyspace.keyspaceId} has all of its shards`));
-    }
+    const found = this.keyspaceTable.findInPlanning(command.keyspaceId);
+    if (!found.ok) return found;
+    const { keyspace } = found;
     for (const plan of command.shards) this.putShard(this.shardOf(keyspace, plan));
     const count = this.shardCountOf(keyspace.keyspaceId);
     assert(count <= keyspace.initialShards, 'a keyspace gets as many shards as were announced');
@@ -277,37 +266,33 @@ export class ClusterState {
   }
 
   private abandonKeyspace(keyspaceId: number): CommandOutcome {
-    const keyspace = this.keyspacesById.get(keyspaceId);
-    if (keyspace === undefined) return refuse(keyspaceNotFound('', keyspaceId));
-    if (keyspace.phase !== 'planning') {
-      return refuse(failedPrecondition('KEYSPACE_PLANNED', `keyspace ${keyspaceId} has all of its shards`));
-    }
+    const found = this.keyspaceTable.findInPlanning(keyspaceId);
+    if (!found.ok) return found;
     for (const shard of [...this.shardsIn(keyspaceId, emptyKey, emptyKey)]) this.dropShard(shard);
     this.shardTable.forgetKeyspace(keyspaceId);
-    this.keyspacesById.delete(keyspaceId);
-    this.keyspaceIdByName.delete(keyspace.name);
+    this.keyspaceTable.delete(found.keyspace);
     this.changes.keyspaces.add(keyspaceId);
     return done(keyspaceId);
   }
 
   private setKeyspaceRules({ keyspaceId, rules }: Command<'setKeyspaceRules'>): CommandOutcome {
-    const keyspace = this.keyspacesById.get(keyspaceId);
-    if (keyspace === undefined) return refuse(keyspaceNotFound('', keyspaceId));
-    this.putKeyspace({ ...keyspace, rules, replicaCount: rules.voters });
+    const found = this.keyspaceTable.find(keyspaceId);
+    if (!found.ok) return found;
+    this.putKeyspace({ ...found.keyspace, rules, replicaCount: rules.voters });
     return done(keyspaceId);
   }
 
   private markKeyspaceReady(keyspaceId: number): CommandOutcome {
-    const keyspace = this.keyspacesById.get(keyspaceId);
-    if (keyspace === undefined) return refuse(keyspaceNotFound('', keyspaceId));
-    if (keyspace.phase === 'creating') this.putKeyspace({ ...keyspace, phase: 'ready' });
+    const found = this.keyspaceTable.find(keyspaceId);
+    if (!found.ok) return found;
+    if (found.keyspace.phase === 'creating') this.putKeyspace({ ...found.keyspace, phase: 'ready' });
     return done(keyspaceId);
   }
 
   /** True when the descriptor was taken. A late or repeated report is not an error: reports race with each other. */
   private updateShard(given: Shard): boolean {
     const shard = toShardRecord(given);
-    if (shard === null || !this.keyspacesById.has(shard.keyspaceId)) return false;
+    if (shard === null || this.keyspaceTable.get(shard.keyspaceId) === undefined) return false;
     const before = this.shardTable.get(shard.shardId);
     if (before !== undefined && !epochIsNewer(shard.epoch, before.epoch)) return false;
     if (before !== undefined && before.keyspaceId !== shard.keyspaceId) return false;
@@ -424,42 +409,13 @@ export class ClusterState {
     return outcome;
   }
 
-  private putMember(wantedId: number, address: string): CommandOutcome {
-    const admitted = this.members.admit(wantedId, address, this.meta.nextMemberId);
-    if (!admitted.ok) return admitted;
-    const memberId = admitted.value;
-    const before = this.members.get(memberId);
-    if (before?.address === address) return admitted;
-    const listedFrom = this.meta.membersVersion + 1;
-    this.members.put({ memberId, address, leaving: before?.leaving ?? false, listedFrom });
-    this.memberChanged(memberId);
-    return admitted;
-  }
-
-  private removeMember(memberId: number): CommandOutcome {
-    const before = this.members.get(memberId);
-    // Gone already: asked for twice.
-    if (before === undefined && memberId < this.meta.nextMemberId) return done(memberId);
-    const refusal = this.members.refusalOfRemoval(memberId);
-    if (refusal !== null || before === undefined) return refuse(must(refusal, 'a refusal of an unknown member'));
-    if (before.leaving) return done(memberId);
-    this.members.put({ ...before, leaving: true });
-    this.memberChanged(memberId);
-    return done(memberId);
-  }
-
-  private forgetMember(memberId: number): CommandOutcome {
-    if (this.members.get(memberId)?.leaving === true) {
-      this.members.delete(memberId);
-      this.memberChanged(memberId);
-    }
-    return done(memberId);
-  }
-
-  private memberChanged(memberId: number): void {
-    const nextMemberId = Math.max(this.meta.nextMemberId, memberId + 1);
+  private changeMembers(command: MemberCommand): CommandOutcome {
+    const { outcome, changedId } = this.members.apply(command, this.meta);
+    if (changedId === null) return outcome;
+    const nextMemberId = Math.max(this.meta.nextMemberId, changedId + 1);
     this.setMeta({ nextMemberId, membersVersion: this.meta.membersVersion + 1 });
-    this.changes.members.add(memberId);
+    this.changes.members.add(changedId);
+    return outcome;
   }
 
   private nextMetadataVersion(): number {
@@ -513,8 +469,7 @@ export class ClusterState {
   }
 
   restoreKeyspace(keyspace: KeyspaceRecord): void {
-    this.keyspacesById.set(keyspace.keyspaceId, keyspace);
-    this.keyspaceIdByName.set(keyspace.name, keyspace.keyspaceId);
+    this.keyspaceTable.put(keyspace);
   }
 
   restoreTarget(target: ShardTarget): void {

@@ -1,7 +1,9 @@
 import type { TypedError } from '../../src/base/wire_errors.js';
+import { must } from '../../src/base/assert.js';
 import { alreadyExists, failedPrecondition, serverIsBusy } from '../../src/base/wire_errors.js';
 import { membersMax } from '../limits.js';
-import type { CommandOutcome } from './commands.js';
+import type { CommandOutcome, PlacementCommand } from './commands.js';
+import type { MetaRecord } from './records.js';
 
 /**
  *   (added) member ──asked to go──▶ leaving ──out of the group for good──▶ (forgotten)
@@ -19,6 +21,14 @@ export interface MemberRecord {
    * the present list has it.
    */
   readonly listedFrom?: number;
+}
+
+export type MemberCommand = Extract<PlacementCommand, { kind: 'putMember' | 'removeMember' | 'forgetMember' }>;
+
+/** changedId: the member whose record is another one now, or gone; null: nothing changed. */
+export interface MemberOutcome {
+  readonly outcome: CommandOutcome;
+  readonly changedId: number | null;
 }
 
 /**
@@ -41,8 +51,74 @@ export class MemberTable {
     return [...this.byId.values()].sort((a, b) => a.memberId - b.memberId);
   }
 
+  /** meta: as of before the command. */
+  apply(command: MemberCommand, meta: Pick<MetaRecord, 'nextMemberId' | 'membersVersion'>): MemberOutcome {
+    switch (command.kind) {
+      case 'putMember':
+        return this.admit(command.memberId, command.address, meta);
+      case 'removeMember':
+        return this.remove(command.memberId, meta);
+      case 'forgetMember':
+        return this.forget(command.memberId);
+    }
+  }
+
+  /** Null: the member may leave. */
+  refusalOfRemoval(memberId: number): TypedError | null {
+    const member = this.byId.get(memberId);
+    if (member === undefined) return failedPrecondition('MEMBER_NOT_FOUND', `there is no placement member ${memberId}`);
+    const staying = this.all().filter((m) => !m.leaving && m.memberId !== memberId);
+    if (staying.length > 0) return null;
+    return failedPrecondition('LAST_MEMBER', `placement member ${memberId} is the last one that stays`);
+  }
+
+  /** Loading: a record goes in as it is. */
+  restore(member: MemberRecord): void {
+    this.byId.set(member.memberId, member);
+  }
+
+  private admit(
+    wantedId: number,
+    address: string,
+    { nextMemberId, membersVersion }: Pick<MetaRecord, 'nextMemberId' | 'membersVersion'>,
+  ): MemberOutcome {
+    const outcome = this.idFor(wantedId, address, nextMemberId);
+    if (!outcome.ok) return unchanged(outcome);
+    const memberId = outcome.value;
+    const before = this.byId.get(memberId);
+    if (before?.address === address) return unchanged(outcome);
+    this.byId.set(memberId, {
+      memberId,
+      address,
+      leaving: before?.leaving ?? false,
+      listedFrom: membersVersion + 1,
+    });
+    return { outcome, changedId: memberId };
+  }
+
+  private remove(memberId: number, { nextMemberId }: Pick<MetaRecord, 'nextMemberId'>): MemberOutcome {
+    const before = this.byId.get(memberId);
+    // Gone already: asked for twice.
+    if (before === undefined && memberId < nextMemberId) return unchanged({ ok: true, value: memberId });
+    const refusal = this.refusalOfRemoval(memberId);
+    if (refusal !== null || before === undefined) {
+      return unchanged(refuse(must(refusal, 'a refusal of an unknown member')));
+    }
+    const outcome = { ok: true, value: memberId } as const;
+    if (before.leaving) return unchanged(outcome);
+    this.byId.set(memberId, { ...before, leaving: true });
+    return { outcome, changedId: memberId };
+  }
+
+  private forget(memberId: number): MemberOutcome {
+    const outcome = { ok: true, value: memberId } as const;
+    if (this.byId.get(memberId)?.leaving !== true) return unchanged(outcome);
+    this.byId.delete(memberId);
+    return { outcome, changedId: memberId };
+  }
+
   /** memberId 0: a new member, or the one that has the address already. The id to put, or a refusal. */
-  admit(memberId: number, address: string, nextMemberId: number): CommandOutcome {
+  private idFor(memberId: number, address: string, nextMemberId: number): CommandOutcome {
     const holder = this.all().find((member) => member.address === address);
     if (memberId === 0 && holder !== undefined && !holder.leaving) return { ok: true, value: holder.memberId };
     if (holder !== undefined && holder.memberId !== memberId) {
@@ -54,23 +130,10 @@ export class MemberTable {
     }
     return { ok: true, value: memberId === 0 ? nextMemberId : memberId };
   }
+}
 
-  put(member: MemberRecord): void {
-    this.byId.set(member.memberId, member);
-  }
-
-  delete(memberId: number): void {
-    this.byId.delete(memberId);
-  }
-
-  /** Null: the member may leave. */
-  refusalOfRemoval(memberId: number): TypedError | null {
-    const member = this.byId.get(memberId);
-    if (member === undefined) return failedPrecondition('MEMBER_NOT_FOUND', `there is no placement member ${memberId}`);
-    const staying = this.all().filter((m) => !m.leaving && m.memberId !== memberId);
-    if (staying.length > 0) return null;
-    return failedPrecondition('LAST_MEMBER', `placement member ${memberId} is the last one that stays`);
-  }
+function unchanged(outcome: CommandOutcome): MemberOutcome {
+  return { outcome, changedId: null };
 }
 
 function removed(memberId: number): TypedError {

@@ -92,7 +92,7 @@ export function restoreRow(state: ClusterState, key: Buffer, value: Buffer): voi
       state.restoreTarget(parse(value) as ShardTarget);
       return;
     case kinds.member:
-      state.members.put(parse(value) as MemberRecord);
+      state.members.restore(parse(value) as MemberRecord);
       return;
     case kinds.operator:
       state.operators.restore(parse(value) as OperatorRecord);

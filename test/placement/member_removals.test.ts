@@ -106,7 +106,7 @@ t.test('a member that moved is known where it was, which is of no use', (t) => {
 
 t.test('a member recorded by an earlier version is known to whoever has the present list', (t) => {
   const world = new World(2, 1);
-  world.state.members.put({ memberId: 1, address: 'm1:1', leaving: false });
+  world.state.members.restore({ memberId: 1, address: 'm1:1', leaving: false });
   world.heartbeat(1, world.listVersion - 1);
   t.same(world.untold(1), [1]);
   world.heartbeat(1, world.listVersion);
