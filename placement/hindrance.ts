@@ -143,7 +143,7 @@ export function describeHindrance(hindrance: Hindrance, nowMs: number): string {
     case 'resting':
       return `it was changed lately and rests for ${Math.ceil((hindrance.untilMs - nowMs) / 1_000)} s more`;
     case 'merging':
-      return 'its stores carry it through, or take it back';
+      return 'its stores carry it through, or take it back, once the shard that takes it in has a majority';
     case 'operatorRunning':
       return `operator ${hindrance.operatorId} is at work on it`;
     case 'unhealthy':

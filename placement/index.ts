@@ -88,7 +88,8 @@
  *
  * Missing, and known: a keyspace whose policy has learners merges nothing, since merges are of voters only; a shard that is split
  * by load is cut near the middle of its keys, not of its load; the rate of a drain is measured anew
- * by each leader; a merge that the stores have begun can not be canceled;
+ * by each leader; a merge that the stores have begun is taken back only by way of its target's log, so its source serves nothing while
+ * the target has no majority; a store that does not know CancelMerge yet ends the merge by itself, and its operator as timed out;
  * a recovery that its store refuses for good stays listed, and nothing but a person can say what then. A member's new address is recorded
  * only when it leads. A store, or a client without a stream of routes, that starts after all members that it is configured with
  * were replaced does not find the others. Between two additions the group has an even number of voters, which tolerates no more losses.

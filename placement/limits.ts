@@ -81,6 +81,10 @@ export const journalBacklogMax: number = 1_024;
 export const stepResendMs = 2_000;
 /** Steps that only change the configuration. */
 export const stepTimeoutMsShort = 60_000;
+/** A merge that has not ended this long after its step began is taken back, */
+export const mergeTimeoutMs = stepTimeoutMsShort / 2;
+/** and no longer waited for after this time: then its target has lost its majority, and the stores end it when that is back. */
+export const takeBackTimeoutMs = stepTimeoutMsShort - mergeTimeoutMs;
 /** A transfer that took longer was refused by Raft: the heir lags or is gone. */
 export const stepTimeoutMsTransfer = 15_000;
 /** Steps that copy a shard's data. */

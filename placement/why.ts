@@ -39,10 +39,12 @@ export function whyShard(context: WhyContext, shard: ShardRecord): Decision[] {
   const running = operators.onShard(shard.shardId);
   const decisions: Decision[] = [];
   if (running !== undefined) {
+    const { takingBack, plan } = running;
     const step = running.steps[running.currentStep];
     const doing = step === undefined ? 'its end' : describeStep(step);
+    const aim = takingBack === null ? `${doing}; ${plan.reason}` : `take back: ${doing}; ${takingBack.why}`;
     const hindrance: Hindrance = { kind: 'operatorRunning', operatorId: running.operatorId };
-    decisions.push({ by: 'operator', wants: `${running.plan.kind}: ${doing}; ${running.plan.reason}`, hindrance });
+    decisions.push({ by: 'operator', wants: `${plan.kind}: ${aim}`, hindrance });
   }
   if (view.liveLeaderOf(shard.shardId) === undefined) return [...decisions, decisionOf(context, 'leader', leaderless)];
   for (const checker of checkers)

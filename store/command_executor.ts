@@ -12,6 +12,7 @@ import { ConfChangeContext } from '../src/gen/skerry/v1/kv.js';
 import type { Replica, Shard } from '../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../src/gen/skerry/v1/meta.js';
 import type {
+  CancelMerge,
   ChangeReplicas,
   CreateShards,
   DestroyReplica,
@@ -30,6 +31,7 @@ import { acceptableChange, epochOf, isJoint, sameEpoch } from './descriptor.js';
 import { pendingEntries } from './limits.js';
 import type { MergeRefusal } from './merge.js';
 import { mergeRefusal } from './merge.js';
+import type { MergeDriver } from './merge_driver.js';
 import { isSplitKey, middleKey } from './middle_key.js';
 import { proposeAdmin } from './propose_admin.js';
 import type { ReplicaRecovery } from './replica_recovery.js';
@@ -45,16 +47,19 @@ import type { WriteOutcome } from './write_outcome.js';
 export class CommandExecutor {
   private readonly replicas: Replicas;
   private readonly recovery: Pick<ReplicaRecovery, 'survey' | 'force'>;
+  private readonly merges: Pick<MergeDriver, 'takeBack'>;
   private readonly surveyed: (survey: ReplicaSurvey) => void;
 
   /** surveyed: takes the parts of an answer to SurveyReplicas. */
   constructor(
     replicas: Replicas,
     recovery: Pick<ReplicaRecovery, 'survey' | 'force'>,
+    merges: Pick<MergeDriver, 'takeBack'>,
     surveyed: (survey: ReplicaSurvey) => void,
   ) {
     this.replicas = replicas;
     this.recovery = recovery;
+    this.merges = merges;
     this.surveyed = surveyed;
   }
 
@@ -75,6 +80,8 @@ export class CommandExecutor {
         return this.verifyShard(command.value);
       case 'mergeShard':
         return this.mergeShard(command.value);
+      case 'cancelMerge':
+        return this.cancelMerge(command.value);
       case 'surveyReplicas':
         for (const part of this.recovery.survey(command.value.surveyId, command.value.deadStoreIds)) {
           this.surveyed(part);
@@ -167,6 +174,28 @@ export class CommandExecutor {
       return failedPrecondition('MERGE_REPLICA_BEHIND', `a replica of shard ${shardId} is not up to date`);
     }
     return proposed(led, { $case: 'prepareMerge', value: { epoch, target: target.shard } });
+  }
+
+  /**
+   * A merge that has not begun is ruled out in the shard's own log, where PrepareMerge then finds another version; one that has
+   * begun is for its target's log (merge.ts), and merge_driver.ts to see to.
+   */
+  private async cancelMerge({ shardId, epoch }: CancelMerge): Promise<TypedError | null> {
+    const led = this.led(shardId);
+    if ('error' in led) return led.error;
+    const { machine } = led;
+    const { version } = epochOf(machine.shard);
+    const asked = epoch?.version ?? 0;
+    if (machine.isMerging) {
+      // It began with a version more. A later merge has more than that: what took this one back has a version, too.
+      if (version !== asked && version !== asked + 1) return epochNotMatch([machine.shard]);
+      this.merges.takeBack(machine);
+      return null;
+    }
+    // Taken back already, or ruled out.
+    if (version > asked) return null;
+    if (!sameEpoch(machine.shard.epoch, epoch)) return epochNotMatch([machine.shard]);
+    return proposed(led, { $case: 'forbidMerge', value: { epoch } });
   }
 
   private led(shardId: number): Led | { error: TypedError } {

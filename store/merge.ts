@@ -34,8 +34,13 @@ import { mergedShardsMax } from './limits.js';
  *   5  A snapshot of the target taken after the merge names the source as merged. The store that installs it drops its replica of
  *      the source in the batch that begins the installation.
  *
+ * A merge is given up in the target's log: ForbidMerge for E, which either comes before CommitMerge and makes that one refused, or after it
+ * and is refused itself. The source's log could not decide: a CommitMerge for E may be in the target's log already, uncommitted at a leader
+ * that nobody reaches, and knows nothing of what the source did since. So while the target has no majority the source waits. A merge
+ * that was asked for and has not begun is given up with ForbidMerge in the source's own log: PrepareMerge names the source's epoch, too.
+ *
  * Who drives it: the store on which the source leads (merge_driver.ts), after placement has asked for the beginning; so a merge that has
- * begun ends without placement, too.
+ * begun ends without placement, too. CancelMerge of placement tells it to give the merge up.
  */
 export type PrepareVerdict =
   { readonly kind: 'prepared'; readonly shard: Shard } | { readonly kind: 'refused'; readonly reason: MergeRefusal };

@@ -19,8 +19,12 @@ import type { ShardStateMachine } from './shard_state_machine.js';
  *   the target leads elsewhere                       hand the source's leadership over to that store, or, if the source's replica
  *                                                    there can not lead, ask for the target's
  *   every replica of the source has its last entry   CommitMerge, to the target
- *   it takes too long                                ForbidMerge, to the target
+ *   it takes too long, or placement wants it back    ForbidMerge, to the target
  *   there is no target here to look at               hand the source's leadership over
+ *
+ * Only the target's log can rule a merge out, so one that has lost its majority leaves the source waiting until it is back, or
+ * was made to go on without it (replica_recovery.ts). That placement wants a merge back is known to the leader alone that was told:
+ * placement tells the next one.
  */
 export interface MergeDriverOptions {
   readonly replicas: Replicas;
@@ -32,7 +36,11 @@ export interface MergeDriverOptions {
 /** A source that leads here. */
 interface Watched {
   readonly machine: ShardStateMachine;
+  /** Log index at which it began. */
+  readonly index: number;
   readonly sinceMs: number;
+  /** Since when it is to be taken back; null: it goes ahead. */
+  unwantedSinceMs: number | null;
   /** A proposal is on its way. */
   proposing: boolean;
   transferredAtMs: number;
@@ -56,6 +64,14 @@ export class MergeDriver {
     this.timer = null;
   }
 
+  /** The merge that a shard led here waits for is to be ruled out, unless the target has taken the shard in by then. */
+  takeBack(machine: ShardStateMachine): void {
+    const into = machine.shard.merge?.into;
+    if (into === undefined) return;
+    this.watch(machine, into).unwantedSinceMs ??= this.options.runtime.nowMs();
+    this.look();
+  }
+
   private look(): void {
     const { replicas } = this.options;
     this.options.multi.retryHeld();
@@ -66,15 +82,15 @@ export class MergeDriver {
       const group = replicas.group(machine.shardId);
       const into = machine.shard.merge?.into;
       if (into === undefined || machine.phase !== 'normal' || group?.isLeader() !== true) continue;
-      this.drive(this.watch(machine), into, group);
+      this.drive(this.watch(machine, into), into, group);
     }
   }
 
-  private watch(machine: ShardStateMachine): Watched {
+  private watch(machine: ShardStateMachine, { index }: MergingInto): Watched {
     const known = this.watched.get(machine.shardId);
-    if (known?.machine === machine) return known;
-    const nowMs = this.options.runtime.nowMs();
-    const fresh = { machine, sinceMs: nowMs, proposing: false, transferredAtMs: -Infinity };
+    if (known?.machine === machine && known.index === index) return known;
+    const sinceMs = this.options.runtime.nowMs();
+    const fresh = { machine, index, sinceMs, unwantedSinceMs: null, proposing: false, transferredAtMs: -Infinity };
     this.watched.set(machine.shardId, fresh);
     return fresh;
   }
@@ -115,20 +131,31 @@ export class MergeDriver {
       const storeId = target.hostOf(targetGroup.leaderId());
       const there = replicaOn(machine.shard, storeId);
       if (there === undefined || storeId === replicas.storeId) return;
-      // One that is behind, or lost its log, does not become leader; then it is for this store to rule the merge out.
-      const mayLead = hasLastEntry(there) && this.ageMs(source) <= 2 * mergePatienceMs;
-      if (mayLead) this.handOver(source, group, there.replicaId);
+      if (hasLastEntry(there) && this.mayLeadElsewhere(source)) this.handOver(source, group, there.replicaId);
       else this.handOver(source, targetGroup, target.replicaId);
       return;
     }
     if (!sameEpoch(target.shard.epoch, into.epoch)) return;
     const missing = !machine.shard.replicas.every(hasLastEntry);
-    if (!missing) {
+    if (source.unwantedSinceMs !== null) {
+      this.options.logger.info({ shardId: machine.shardId }, 'a merge is ruled out: placement wants it back');
+      this.propose(source, targetGroup, { $case: 'forbidMerge', value: { epoch: into.epoch } });
+    } else if (!missing) {
       this.propose(source, targetGroup, { $case: 'commitMerge', value: { source: machine.shard } });
     } else if (this.ageMs(source) > mergePatienceMs) {
       this.options.logger.warn({ shardId: machine.shardId }, 'a merge takes too long: not every replica answers');
       this.propose(source, targetGroup, { $case: 'forbidMerge', value: { epoch: into.epoch } });
     }
+  }
+
+  /**
+   * One that is behind, or lost its log, does not become leader; then it is for this store to rule the merge out. So it is, at first,
+   * when the merge is unwanted: the next leader would carry it through before placement has told it.
+   */
+  private mayLeadElsewhere(source: Watched): boolean {
+    const { unwantedSinceMs } = source;
+    if (unwantedSinceMs === null) return this.ageMs(source) <= 2 * mergePatienceMs;
+    return this.options.runtime.nowMs() - unwantedSinceMs > 2 * mergePatienceMs;
   }
 
   private propose(source: Watched, group: Group, command: NonNullable<AdminCommand['command']>): void {

@@ -110,7 +110,7 @@ export class Store {
     this.session = new PlacementSession({
       ...parts,
       reports: this.reports,
-      executor: new CommandExecutor(replicas, recovery, (survey) => this.session.replicasSurveyed(survey)),
+      executor: new CommandExecutor(replicas, recovery, this.merges, (survey) => this.session.replicasSurveyed(survey)),
       storeReport: () => this.report(),
       storesChanged: (stores) => void this.addresses.update(stores).catch((error: unknown) => this.fail(error)),
       fatal,

@@ -2,13 +2,20 @@ import { assert, must } from '../../src/base/assert.js';
 import type { TypedError } from '../../src/base/wire_errors.js';
 import type { StoreCommand } from '../../src/gen/skerry/v1/placement.js';
 import type { ClusterView } from '../cluster_view.js';
-import { stepResendMs, stepTimeoutMsCopy, stepTimeoutMsShort, stepTimeoutMsTransfer } from '../limits.js';
+import {
+  mergeTimeoutMs,
+  stepResendMs,
+  stepTimeoutMsCopy,
+  stepTimeoutMsShort,
+  stepTimeoutMsTransfer,
+  takeBackTimeoutMs,
+} from '../limits.js';
 import type { IdPool } from './id_pool.js';
-import type { Operator, OperatorPlan, OperatorState } from './operator.js';
+import type { Operator, OperatorPlan, OperatorState, TakingBack } from './operator.js';
 import { isFinished, shardsOf, transition } from './operator.js';
 import type { OperatorTable } from './operator_table.js';
 import type { Step } from './step.js';
-import { describeStep, evaluateStep } from './step.js';
+import { describeStep, evaluateStep, evaluateTakeBack } from './step.js';
 
 export type Admission =
   | { readonly ok: true; readonly operator: Operator }
@@ -26,8 +33,8 @@ export interface ControllerOptions {
 }
 
 export type Cancellation =
-  | { readonly ok: true; readonly operator: Operator }
-  | { readonly ok: false; readonly reason: 'NOT_RUNNING' | 'MERGE_BEGUN' };
+  /** It ended, or is being taken back. */
+  { readonly ok: true; readonly operator: Operator } | { readonly ok: false; readonly reason: 'NOT_RUNNING' };
 
 /**
  * Drives operators. Every report of a shard and every change of its descriptor lets it look at the shard's operator:
@@ -65,6 +72,7 @@ export class OperatorController {
       sentToStoreId: 0,
       commandId: 0,
       mergeSent: false,
+      takingBack: null,
       finishedAtMs: 0,
       reason: plan.reason,
     };
@@ -114,28 +122,68 @@ export class OperatorController {
   commandResult(commandId: number, error: TypedError | undefined): void {
     const operator = this.byCommand.get(commandId);
     if (operator === undefined || operator.commandId !== commandId || isFinished(operator)) return;
-    if (error === undefined) return;
+    // What is taken back has no other way to end.
+    if (error === undefined || operator.takingBack !== null) return;
     if (isFinal(error, operator.steps[operator.currentStep]))
       this.finish(operator, 'canceled', `refused by store ${operator.sentToStoreId}: ${error.message}`);
   }
 
   /**
-   * Stops an operator; what it has done stays. A merge that a store may have begun is not stopped: the shard serves nothing
-   * until the stores have ended it or taken it back, and they do either by themselves.
+   * Stops an operator; what it has done stays. A merge that a store may have begun is taken back: until the stores have, its
+   * shard may serve nothing, and the operator runs.
    */
   cancel(operatorId: number, reason: string): Cancellation {
-    const { table, view } = this.options;
-    const operator = table.byOperatorId(operatorId);
+    const operator = this.options.table.byOperatorId(operatorId);
     if (operator === undefined) return { ok: false, reason: 'NOT_RUNNING' };
-    const merging = view.state.shard(operator.plan.shardId)?.merge?.into !== undefined;
-    if (operator.mergeSent || merging) return { ok: false, reason: 'MERGE_BEGUN' };
-    this.finish(operator, 'canceled', reason);
+    if (this.mayHaveBegunToMerge(operator)) this.takeBack(operator, { to: 'canceled', why: reason });
+    else this.finish(operator, 'canceled', reason);
     return { ok: true, operator };
+  }
+
+  private mayHaveBegunToMerge({ plan, steps, currentStep, mergeSent, hold }: Operator): boolean {
+    // Whatever the shard is at, it was not this operator that began it.
+    if (hold === 'record') return false;
+    const merging = this.options.view.state.shard(plan.shardId)?.merge?.into !== undefined;
+    return steps[currentStep]?.kind === 'mergeShards' && (mergeSent || merging);
+  }
+
+  /** A person who cancels what is being taken back for its time-out has it end as canceled. */
+  private takeBack(operator: Operator, takingBack: TakingBack): void {
+    if (operator.takingBack === null) {
+      operator.stepStartedAtMs = this.options.view.nowMs;
+      operator.sentAtMs = -Infinity;
+    }
+    operator.takingBack = takingBack;
+    operator.reason = `being taken back: ${takingBack.why}`;
+    this.options.progressed?.(operator);
+    this.drive(operator);
+  }
+
+  /** Until the shard serves again, or is a part of the other one after all. */
+  private driveBack(operator: Operator, { to, why }: TakingBack): void {
+    const { view } = this.options;
+    const shard = view.state.shard(operator.plan.shardId);
+    const step = operator.steps[operator.currentStep];
+    assert(step?.kind === 'mergeShards', 'only merges are taken back');
+    if (shard === undefined) {
+      this.finish(operator, 'success', `${why}; too late: the stores had merged`);
+      return;
+    }
+    const at = evaluateTakeBack(step, shard);
+    if (at.state === 'done') this.finish(operator, to, `${why}; taken back`);
+    else if (view.nowMs - operator.stepStartedAtMs > takeBackTimeoutMs) {
+      const rest = 'the stores end the merge, or take it back, when its target answers';
+      this.finish(operator, 'timeout', `${why}; not taken back within ${takeBackTimeoutMs} ms: ${rest}`);
+    } else if (at.state === 'send') this.send(operator, at.command);
   }
 
   private drive(operator: Operator): void {
     const { view } = this.options;
     if (operator.hold !== null) return;
+    if (operator.takingBack !== null) {
+      this.driveBack(operator, operator.takingBack);
+      return;
+    }
     for (;;) {
       const shard = view.state.shard(operator.plan.shardId);
       const step = operator.steps[operator.currentStep];
@@ -173,7 +221,9 @@ export class OperatorController {
   private checkTime(operator: Operator, step: Step, why: string): void {
     const timeoutMs = timeoutOf(step);
     if (this.options.view.nowMs - operator.stepStartedAtMs <= timeoutMs) return;
-    this.finish(operator, 'timeout', `${describeStep(step)}: ${why} within ${timeoutMs} ms`);
+    const late = `${describeStep(step)}: ${why} within ${timeoutMs} ms`;
+    if (this.mayHaveBegunToMerge(operator)) this.takeBack(operator, { to: 'timeout', why: late });
+    else this.finish(operator, 'timeout', late);
   }
 
   /** Sends the step's command to the shard's leader: at once, and again when the leader changed or nothing came of it. */
@@ -207,6 +257,7 @@ export class OperatorController {
 
 function timeoutOf(step: Step): number {
   if (step.kind === 'addLearner') return stepTimeoutMsCopy;
+  if (step.kind === 'mergeShards') return mergeTimeoutMs;
   return step.kind === 'transferLeader' ? stepTimeoutMsTransfer : stepTimeoutMsShort;
 }
 

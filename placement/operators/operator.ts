@@ -4,6 +4,13 @@ import type { Step } from './step.js';
 /** Who asked for an operator; people go first, repairs before balance. */
 export type OperatorSource = 'admin' | 'checker' | 'scheduler';
 
+/** A merge is given up that the stores may have begun. */
+export interface TakingBack {
+  /** What the operator ends with once they have taken it back. */
+  readonly to: 'canceled' | 'timeout';
+  readonly why: string;
+}
+
 /** What a checker, a scheduler or a person wants done to one shard. */
 export interface OperatorPlan {
   readonly shardId: number;
@@ -21,6 +28,9 @@ export interface OperatorPlan {
  *                  ├──▶ canceled   by a person, or because a store refused it for good
  *                  ├──▶ timeout    a step took too long
  *                  └──▶ replaced   the shard changed under it
+ *
+ * A merge that the stores may have begun is not canceled and does not time out at once, because its shard serves nothing: the operator
+ * runs on until they have taken it back (takingBack), or, where they were quicker, merged (success).
  */
 export type OperatorState = 'created' | 'running' | 'success' | 'canceled' | 'timeout' | 'replaced';
 
@@ -57,6 +67,8 @@ export interface Operator {
   commandId: number;
   /** A store may have been told to begin the merge that is the current step. */
   mergeSent: boolean;
+  /** Null: it goes ahead. */
+  takingBack: TakingBack | null;
   finishedAtMs: number;
   /** Why it was made; once it ended, why it ended. */
   reason: string;

@@ -5,9 +5,9 @@ import { effectOf, isFinished } from './operator.js';
 import type { Clocks } from './operator_record.js';
 import { toRecord } from './operator_record.js';
 
-/** Operators that the next leader shall go on with: those that someone asked for, and those that copy a shard's data. */
-export function outlivesLeader({ plan, steps }: Operator): boolean {
-  return plan.source === 'admin' || effectOf(steps).adds.length > 0;
+/** Operators that the next leader shall go on with: those that someone asked for or gave up, and those that copy a shard's data. */
+export function outlivesLeader({ plan, steps, takingBack }: Operator): boolean {
+  return plan.source === 'admin' || takingBack !== null || effectOf(steps).adds.length > 0;
 }
 
 /**

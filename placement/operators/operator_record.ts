@@ -12,7 +12,7 @@ export interface Clocks {
 
 /** The operator for the log. It is JSON there: a split key is written in hexadecimal digits. */
 export function toRecord(operator: Operator, { nowMs, wallMs }: Clocks): OperatorRecord {
-  const { operatorId, plan, steps, currentStep, state, reason, createdAtMs, finishedAtMs } = operator;
+  const { operatorId, plan, steps, currentStep, takingBack, state, reason, createdAtMs, finishedAtMs } = operator;
   const atWall = (ms: number): number => Math.max(1, Math.round(wallMs - (nowMs - ms)));
   return {
     format: operatorRecordFormat,
@@ -29,6 +29,7 @@ export function toRecord(operator: Operator, { nowMs, wallMs }: Clocks): Operato
     reason,
     createdAtWallMs: atWall(createdAtMs),
     endedAtWallMs: isFinished(operator) ? atWall(finishedAtMs) : 0,
+    ...(takingBack === null || isFinished(operator) ? {} : { takingBack }),
   };
 }
 
@@ -53,6 +54,7 @@ export function fromRecord(record: OperatorRecord, { nowMs, wallMs }: Clocks): O
     commandId: 0,
     // Whoever led before may have sent it.
     mergeSent: steps[record.currentStep]?.kind === 'mergeShards',
+    takingBack: record.takingBack ?? null,
     finishedAtMs: record.endedAtWallMs === 0 ? 0 : since(record.endedAtWallMs),
     reason: record.reason,
   };

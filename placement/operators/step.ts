@@ -211,6 +211,12 @@ function splitShard(step: Extract<Step, { kind: 'splitShard' }>, shard: ShardRec
   };
 }
 
+/** A merge that is given up: done when the shard serves, and nothing that was asked for by the step can begin any more. */
+export function evaluateTakeBack({ version }: Extract<Step, { kind: 'mergeShards' }>, shard: ShardRecord): StepState {
+  if (shard.merge?.into === undefined && shard.epoch.version > version) return done;
+  return { state: 'send', command: { $case: 'cancelMerge', value: { shardId: shard.shardId, epoch: shard.epoch } } };
+}
+
 /** Begins where both shards lead on one store, which is where the stores end it. */
 function mergeShards(
   { targetShardId, version }: Extract<Step, { kind: 'mergeShards' }>,

@@ -63,15 +63,15 @@ export async function runOperator(
   if (wait) await member.waiters.wait(() => hasEnded(operator) || member.leading !== work, ctx.remainingMs());
   return {
     operator: operatorToWire(operator, work.view.nowMs),
-    error: wait ? errorOf(operator, member.leading === work) : undefined,
+    error: wait ? errorOf(operator, 'success', member.leading === work) : undefined,
   };
 }
 
-/** What one who waited is told; undefined: it went well, or still runs at the end of the caller's time. */
-function errorOf(operator: Operator, stillLeads: boolean): TypedError | undefined {
+/** What one who waited is told; undefined: it ended as wanted, or still runs at the end of the caller's time. */
+function errorOf(operator: Operator, wanted: 'success' | 'canceled', stillLeads: boolean): TypedError | undefined {
   const { operatorId, state, reason } = operator;
   if (hasEnded(operator)) {
-    return state === 'success' ? undefined : failedPrecondition(`OPERATOR_${state.toUpperCase()}`, reason);
+    return state === wanted ? undefined : failedPrecondition(`OPERATOR_${state.toUpperCase()}`, reason);
   }
   if (stillLeads) return undefined;
   const message = `the placement leader changed; the next one goes on with operator ${operatorId}`;
@@ -97,23 +97,25 @@ async function begin({ member, work }: LeaderContext, shard: ShardRecord, wish: 
   return operator;
 }
 
-/** Answers when its end is in the log, so that the next leader does not go on with it. */
+/**
+ * Answers when its end, or that it is being taken back, is in the log, so that the next leader does not go ahead with it; with `wait`
+ * when it has ended.
+ */
 export async function cancelOperator(
-  { member, work }: LeaderContext,
+  ctx: LeaderContext,
   operatorId: number,
-): Promise<{ operator: WireOperator }> {
-  const { planner } = work;
-  const running = planner.table.byOperatorId(operatorId);
-  const canceled = planner.controller.cancel(operatorId, 'canceled by request');
-  if (!canceled.ok && canceled.reason === 'NOT_RUNNING') throw new WireFault(operatorNotFound(operatorId));
-  if (!canceled.ok) {
-    const shardId = running?.plan.shardId ?? 0;
-    const message = `the stores have begun to merge shard ${shardId}: they end it, or take it back, by themselves`;
-    throw new WireFault(failedPrecondition(canceled.reason, message));
-  }
+  wait: boolean,
+): Promise<{ operator: WireOperator; error: TypedError | undefined }> {
+  const { member, work } = ctx;
+  const canceled = work.planner.controller.cancel(operatorId, 'canceled by request');
+  if (!canceled.ok) throw new WireFault(operatorNotFound(operatorId));
   const { operator } = canceled;
   await member.proposer.propose({ kind: 'recordOperators', operators: [toRecord(operator, work.clocks())] });
-  return { operator: operatorToWire(operator, work.view.nowMs) };
+  if (wait) await member.waiters.wait(() => hasEnded(operator) || member.leading !== work, ctx.remainingMs());
+  return {
+    operator: operatorToWire(operator, work.view.nowMs),
+    error: wait ? errorOf(operator, 'canceled', member.leading === work) : undefined,
+  };
 }
 
 function hasEnded(operator: Operator): boolean {

@@ -106,7 +106,9 @@ export function adminService(member: PlacementMember): AdminServer {
       const operators = shardId === 0 ? all : all.filter(({ plan }) => shardsOf(plan).includes(shardId));
       return { operators: operators.map((operator) => operatorToWire(operator, work.view.nowMs)) };
     }),
-    cancelOperator: atLeader(member, methods.cancelOperator, ({ operatorId }, ctx) => cancelOperator(ctx, operatorId)),
+    cancelOperator: atLeader(member, methods.cancelOperator, ({ operatorId, wait }, ctx) =>
+      cancelOperator(ctx, operatorId, wait),
+    ),
     verifyShard: atLeader(member, methods.verifyShard, ({ shardId }, ctx) => verifyShard(ctx, shardId)),
     whyShard: atLeader(member, methods.whyShard, ({ shardId }, ctx) => shardDecisions(ctx, shardId)),
     whyStore: atLeader(member, methods.whyStore, ({ storeId }, ctx) => storeDecisions(ctx, storeId)),

@@ -26,6 +26,8 @@ export interface OperatorRecord {
   readonly createdAtWallMs: number;
   /** 0: it runs. */
   readonly endedAtWallMs: number;
+  /** A merge that is given up, and what the operator ends with. Absent: it goes ahead, or ended. */
+  readonly takingBack?: { readonly to: 'canceled' | 'timeout'; readonly why: string };
   /** What the shard gets back as its target unless the operator succeeds (voters 0: none). Absent: the operator changes none. */
   readonly targetBefore?: Pick<ShardTarget, 'voters' | 'learnerStoreIds'>;
 }

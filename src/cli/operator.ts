@@ -68,11 +68,13 @@ export function operatorCommand(): Command {
       }),
     );
   const cancel = new Command('cancel')
-    .description('stop an operator; a merge that the stores have begun can not be stopped')
+    .description('stop an operator where it is; a merge that the stores have begun is taken back')
     .argument('<operator>', 'operator id', wholeNumber(1))
-    .action((operatorId: number, _flags: unknown, command: Command) =>
+    .option('--no-wait', 'return before the stores have taken a merge back')
+    .action((operatorId: number, flags: { wait: boolean }, command: Command) =>
       withAdmin(command, async (admin) => {
-        await printRows(command, [operatorView(await admin.cancelOperator(operatorId))], operatorColumns);
+        const operator = await admin.cancelOperator(operatorId, flags.wait);
+        await printRows(command, [operatorView(operator)], operatorColumns);
       }),
     );
   return new Command('operator')

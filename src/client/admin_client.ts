@@ -226,10 +226,15 @@ export class AdminClient {
     return (await this.#read(AdminService.listOperators, { history, shardId })).operators;
   }
 
-  /** @throws SkerryError FAILED_PRECONDITION MERGE_BEGUN: the stores end the merge, or take it back, by themselves. */
-  async cancelOperator(operatorId: number): Promise<Operator> {
-    const reply = await this.#change(AdminService.cancelOperator, { operatorId });
-    return must(reply.operator, 'an operator in the reply');
+  /**
+   * Stops an operator where it is. A merge that the stores have begun is taken back, and runs until they have; with `wait`, the answer
+   * comes after that.
+   *
+   * @throws SkerryError FAILED_PRECONDITION, having waited: OPERATOR_SUCCESS, the stores had merged; OPERATOR_TIMEOUT, the merge's target has not
+   * decided yet.
+   */
+  async cancelOperator(operatorId: number, wait = false): Promise<Operator> {
+    return this.#operator(AdminService.cancelOperator, { operatorId, wait });
   }
 
   /** What placement wants for a shard, and what holds it back. */

@@ -44,6 +44,7 @@ function start(fixed: FixedView, plan: OperatorPlan, operatorId: number): Operat
     sentToStoreId: 0,
     commandId: 0,
     mergeSent: false,
+    takingBack: null,
     finishedAtMs: 0,
     reason: plan.reason,
   };

@@ -151,6 +151,36 @@ t.test('an operator of an earlier leader is canceled, and what it wanted is take
   await t.rejects(stage.clock.resolve(stage.admin.cancelOperator(begun.operatorId)), { code: 'OPERATOR_NOT_FOUND' });
 });
 
+/** The first shard is split, and its second half waits for the first one to take it in again. */
+async function halfMerged({ clock, cluster, admin, shard }: Stage): Promise<{ shardId: number; operatorId: number }> {
+  const { shardId: targetShardId } = shard;
+  await clock.resolve(admin.splitShard({ shardId: targetShardId, splitKey: Buffer.from([128, 0]), wait: true }));
+  await clock.until(() => cluster.shards().length === 2, 'two shards');
+  const { shardId } = must(cluster.shards()[1], 'the second half');
+  const { operatorId } = await clock.resolve(admin.mergeShards({ shardId, targetShardId, wait: false }));
+  const waits = (): boolean =>
+    cluster.running().some(({ store }) => store.replicas.machine(shardId)?.isMerging === true);
+  await clock.until(waits, 'the stores have begun');
+  return { shardId, operatorId };
+}
+
+t.test('a merge that the stores have begun is taken back when somebody cancels it', async (t) => {
+  const stage = await Stage.begin();
+  const { clock, cluster, admin } = stage;
+  const { shardId, operatorId } = await halfMerged(stage);
+  const canceled = await clock.resolve(admin.cancelOperator(operatorId, true));
+  t.match(canceled, { state: OperatorState.CANCELED, reason: 'canceled by request; taken back' });
+  const shard = cluster.shards().find((s) => s.shardId === shardId);
+  t.not(shard, undefined);
+  t.equal(shard?.merge?.into, undefined);
+  const history = await clock.resolve(admin.listOperators(true, shardId));
+  t.match(
+    history.find((o) => o.operatorId === operatorId),
+    { state: OperatorState.CANCELED, reason: 'canceled by request; taken back' },
+  );
+  await t.rejects(clock.resolve(admin.cancelOperator(operatorId)), { code: 'OPERATOR_NOT_FOUND' });
+});
+
 t.test('one who waits is told that the next leader goes on', async (t) => {
   const stage = await Stage.begin();
   const { target } = stage;

@@ -222,7 +222,7 @@ t.test('bad requests are refused with a typed error that names the cure', async 
     'storeNotFound',
   );
   t.equal(
-    reasonOf((await call(admin, AdminService.cancelOperator, { clusterId, operatorId: 99 })).error),
+    reasonOf((await call(admin, AdminService.cancelOperator, { clusterId, operatorId: 99, wait: false })).error),
     'operatorNotFound',
   );
   t.equal(
@@ -391,7 +391,8 @@ t.test('an operator whose command is not carried out can be canceled', async (t)
   t.equal(added.operator?.state, OperatorState.RUNNING);
   const second = await call(admin, AdminService.addReplica, request);
   t.equal(reasonOf(second.error), 'failedPrecondition OPERATOR_RUNNING');
-  const waiting = call(admin, AdminService.cancelOperator, { clusterId, operatorId: added.operator?.operatorId ?? 0 });
+  const { operatorId = 0 } = added.operator ?? {};
+  const waiting = call(admin, AdminService.cancelOperator, { clusterId, operatorId, wait: true });
   t.equal((await waiting).operator?.state, OperatorState.CANCELED);
   for (const store of stores) store.ignored.delete('changeReplicas');
   // In between a checker may have begun to fulfil the target; what it added is removed again.

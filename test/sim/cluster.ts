@@ -130,6 +130,10 @@ export class SimCluster {
       if (problem !== null) return `shard ${shard.shardId}: ${problem}`;
       for (const { storeId } of shard.replicas) held.delete(`${storeId}/${shard.shardId}`);
     }
+    // What somebody asked for before the faults ended may be held up until now.
+    const running = leader.leading?.planner.table.running() ?? [];
+    const asked = [...running].find(({ plan }) => plan.source === 'admin');
+    if (asked !== undefined) return `operator ${asked.operatorId} runs: ${asked.plan.kind}`;
     const [left] = held.keys();
     return left === undefined ? null : `a replica is left behind: store/shard ${left}`;
   }

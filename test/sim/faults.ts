@@ -2,6 +2,7 @@ import { Prng } from '../../src/base/prng.js';
 import type { AdminClient } from '../../src/client/index.js';
 import { SkerryError } from '../../src/client/index.js';
 import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
+import { isMerge } from '../../placement/operators/operator.js';
 import type { SimCluster } from './cluster.js';
 import { flipBit } from './flip_bit.js';
 import { mayLoseOne } from './harm_guard.js';
@@ -20,6 +21,9 @@ export class Faults {
   private readonly prng: Prng;
   /** Of merges alone (plan.ts). */
   private readonly mergePrng: Prng;
+  private readonly cancelPrng: Prng;
+  /** Operators that somebody wants to see the end of. */
+  private readonly givenUp = new Set<number>();
   private readonly placement: PlacementChanges;
   private admin: AdminClient | null = null;
   /** Changes of placement's members that the admin client may not have heard of. */
@@ -32,6 +36,7 @@ export class Faults {
     this.workload = workload;
     this.prng = prng;
     this.mergePrng = new Prng(plan.mergeSeed);
+    this.cancelPrng = new Prng(plan.cancelSeed);
     this.placement = new PlacementChanges(cluster, plan.placementSeed);
   }
 
@@ -52,10 +57,15 @@ export class Faults {
 
   step(): void {
     for (const name of faultNames) {
-      const prng = name === 'merge' ? this.mergePrng : isPlacementFault(name) ? this.placement : this.prng;
-      if (!prng.chance(this.plan.rates[name])) continue;
+      if (!this.drawOf(name).chance(this.plan.rates[name])) continue;
       if (this[name]()) this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
     }
+  }
+
+  private drawOf(name: FaultName): Pick<Prng, 'chance'> {
+    if (name === 'merge') return this.mergePrng;
+    if (name === 'cancelMerge') return this.cancelPrng;
+    return isPlacementFault(name) ? this.placement : this.prng;
   }
 
   /** Nothing goes wrong any more, and what was broken is repaired as people would. */
@@ -282,6 +292,30 @@ export class Faults {
       admin.mergeShards({ shardId, targetShardId, wait: false }),
     );
     return true;
+  }
+
+  /** Somebody gives a merge up: more often than not at about the moment at which its stores carry it out. */
+  private cancelMerge(): boolean {
+    const running = this.cluster.placementLeader()?.leading?.planner.table.running() ?? [];
+    const merge = [...running].find(({ operatorId, plan }) => isMerge(plan) && !this.givenUp.has(operatorId));
+    if (merge === undefined) return false;
+    const { operatorId, plan } = merge;
+    this.givenUp.add(operatorId);
+    const cancel = (): void =>
+      this.ask(`end of operator ${operatorId}, the merge of shard ${plan.shardId}`, (admin) =>
+        admin.cancelOperator(operatorId, false),
+      );
+    const delayMs = this.cancelPrng.int(0, 120);
+    if (this.cancelPrng.chance(0.3)) this.later(delayMs, cancel);
+    else this.whenBegun(plan.shardId, 500, () => this.later(delayMs, cancel));
+    return true;
+  }
+
+  /** Looks every 10 ms, so many times. */
+  private whenBegun(shardId: number, looks: number, fn: () => void): void {
+    const waits = this.cluster.running().some(({ store }) => store.replicas.machine(shardId)?.isMerging === true);
+    if (waits) fn();
+    else if (looks > 0) this.later(10, () => this.whenBegun(shardId, looks - 1, fn));
   }
 
   private moveReplica(): boolean {

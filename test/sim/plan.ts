@@ -19,6 +19,8 @@ export interface Plan {
   readonly syncMs: number;
   /** For the choice of what is merged when. */
   readonly mergeSeed: number;
+  /** For which of them are given up again, and when. */
+  readonly cancelSeed: number;
   /** For what happens to placement members. */
   readonly placementSeed: number;
 }
@@ -48,6 +50,7 @@ export const faultNames = [
   'addMember',
   'removeMember',
   'killPlacementLeader',
+  'cancelMerge',
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 
@@ -77,10 +80,13 @@ const fullRates: Readonly<Record<FaultName, number>> = {
   removeMember: 0.02,
   // Only while an operator runs.
   killPlacementLeader: 0.06,
+  // Only while a merge is under way, which is seldom for long.
+  cancelMerge: 0.6,
 };
 
 /** Drawn from sources of their own, so that seeds in which they are spared are what they were before there were any. */
-export const isLateFault = (name: FaultName): boolean => name === 'merge' || isPlacementFault(name);
+export const isLateFault = (name: FaultName): boolean =>
+  name === 'merge' || name === 'cancelMerge' || isPlacementFault(name);
 export const isPlacementFault = (name: FaultName): boolean =>
   name === 'addMember' || name === 'removeMember' || name === 'killPlacementLeader';
 
@@ -106,6 +112,8 @@ export function planOf(seed: number, change: PlanChange = {}): Plan {
   for (const name of faultNames.filter(isPlacementFault)) {
     rates[name] = members.chance(0.6) ? 0 : fullRates[name] * (0.3 + 0.7 * members.random());
   }
+  const cancels = new Prng(seed * 22_695_477 + 3);
+  rates.cancelMerge = cancels.chance(0.3) ? 0 : fullRates.cancelMerge * (0.3 + 0.7 * cancels.random());
   return {
     stores: change.stores ?? prng.int(3, 5),
     placements: prng.chance(0.3) ? 3 : 1,
@@ -118,6 +126,7 @@ export function planOf(seed: number, change: PlanChange = {}): Plan {
     clockDrift: prng.chance(0.5) ? 0.02 : 0,
     syncMs: prng.chance(0.5) ? 1 : 8,
     mergeSeed: merges.nextU32(),
+    cancelSeed: cancels.nextU32(),
     placementSeed: members.nextU32(),
   };
 }

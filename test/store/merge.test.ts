@@ -3,7 +3,7 @@ import { must } from '../../src/base/assert.js';
 import { MemoryEngine } from '../../src/engine/memory_engine.js';
 import { AdminCommand, ReplicaState } from '../../src/gen/skerry/v1/kv.js';
 import type { Shard } from '../../src/gen/skerry/v1/meta.js';
-import { ReplicaRole } from '../../src/gen/skerry/v1/meta.js';
+import { ReplicaRole, Shard as ShardMessage } from '../../src/gen/skerry/v1/meta.js';
 import type { Command } from '../../src/multiraft/host.js';
 import { mergedShardsMax } from '../../store/limits.js';
 import { commitMerge, fateOf, prepareMerge } from '../../store/merge.js';
@@ -115,6 +115,86 @@ t.test('the target takes rows and sessions in and leaves the source’s tombston
     t.equal(await driver.get('a'), '2', 'the retried write did not take effect again');
   }
   t.match(await target.entry(commit), [{ kind: 'refused', reason: 'epoch' }], 'a second one finds another epoch');
+});
+
+/** A state as a snapshot of the shard carries it. */
+function snapshotOf({ machine }: MachineDriver): Shard {
+  return ShardMessage.decode(ShardMessage.encode(machine.shard).finish());
+}
+
+/** A source that waits for a target, on one engine. */
+async function waiting(): Promise<{ source: MachineDriver; target: MachineDriver; commit: Command; forbid: Command }> {
+  const engine = new MemoryEngine();
+  const source = new MachineDriver(engine, left);
+  const target = new MachineDriver(engine, right);
+  const { epoch } = right;
+  await source.entry(admin({ $case: 'prepareMerge', value: { epoch: left.epoch, target: right } }));
+  target.host.merges.source = source.machine;
+  const commit = admin({ $case: 'commitMerge', value: { source: source.machine.shard } });
+  return { source, target, commit, forbid: admin({ $case: 'forbidMerge', value: { epoch } }) };
+}
+
+t.test(
+  'ruled out first: the target never takes the source in, by whichever state one looks, and the source serves again',
+  async (t) => {
+    const { source, target, commit, forbid } = await waiting();
+    const into = must(source.machine.shard.merge?.into, 'a target');
+    t.equal(fateOf(1, into, snapshotOf(target)), 'open', 'a snapshot of before leaves it open');
+    // In one batch, as a replica applies them that was behind.
+    const [first, second] = await target.batch([[forbid], [commit]]);
+    t.match([first, second], [[{ kind: 'changed' }], [{ kind: 'refused', reason: 'epoch' }]]);
+    t.equal(target.machine.readiness([commit]), 'alone', 'a replica without the source need not wait for it');
+    t.same(target.host.merges.ended, [], 'the source was not taken');
+    t.equal(fateOf(1, into, snapshotOf(target)), 'ruledOut');
+    const restarted = await target.restarted();
+    t.match(await restarted.entry(commit), [{ kind: 'refused', reason: 'epoch' }], 'nor does it after a restart');
+    t.equal(fateOf(1, into, snapshotOf(restarted)), 'ruledOut');
+    const back = admin({ $case: 'rollbackMerge', value: { epoch: source.machine.shard.epoch } });
+    t.match(await source.batch([[back], [back]]), [[{ kind: 'changed' }], [{ kind: 'refused' }]], 'once');
+    t.same(await source.entry(write([set('a', '2')])), [{ kind: 'written' }]);
+    t.equal((await recordOf(target.engine, 1))?.state, ReplicaState.NORMAL);
+  },
+);
+
+t.test(
+  'taken in first: nothing rules the merge out any more, and no state of the target gives the source back',
+  async (t) => {
+    const { source, target, commit, forbid } = await waiting();
+    const into = must(source.machine.shard.merge?.into, 'a target');
+    const [first, second] = await target.batch([[commit], [forbid]]);
+    t.match([first, second], [[{ kind: 'changed' }], [{ kind: 'refused', reason: 'epoch' }]]);
+    t.equal(fateOf(1, into, snapshotOf(target)), 'merged');
+    const restarted = await target.restarted();
+    t.match(await restarted.entry(forbid), [{ kind: 'refused' }]);
+    t.equal(fateOf(1, into, snapshotOf(restarted)), 'merged');
+    t.equal((await recordOf(target.engine, 1))?.state, ReplicaState.TOMBSTONE);
+  },
+);
+
+t.test('what rolls one merge back does nothing to the next one of the same shards', async (t) => {
+  const { source, target, commit, forbid } = await waiting();
+  const old = admin({ $case: 'rollbackMerge', value: { epoch: source.machine.shard.epoch } });
+  await target.entry(forbid);
+  await source.entry(old);
+  const { epoch } = source.machine.shard;
+  await source.entry(admin({ $case: 'prepareMerge', value: { epoch, target: target.machine.shard } }));
+  t.equal(source.machine.isMerging, true);
+  t.match(await source.entry(old), [{ kind: 'refused', reason: 'epoch' }]);
+  t.match(await target.entry(commit), [{ kind: 'refused', reason: 'epoch' }], 'nor does the old commit take it in');
+  t.match(await target.entry(forbid), [{ kind: 'refused', reason: 'epoch' }]);
+  t.equal(source.machine.isMerging, true);
+});
+
+t.test('a merge that has not begun is ruled out in its own log, and one that has is not', async (t) => {
+  const { epoch } = left;
+  const prepare = admin({ $case: 'prepareMerge', value: { epoch, target: right } });
+  const forbid = admin({ $case: 'forbidMerge', value: { epoch } });
+  const inTime = new MachineDriver(new MemoryEngine(), left);
+  t.match(await inTime.batch([[forbid], [prepare]]), [[{ kind: 'changed' }], [{ kind: 'refused', reason: 'epoch' }]]);
+  t.equal(inTime.machine.isMerging, false);
+  const late = new MachineDriver(new MemoryEngine(), left);
+  t.match(await late.batch([[prepare], [forbid]]), [[{ kind: 'changed' }], [{ kind: 'refused', reason: 'epoch' }]]);
+  t.equal(late.machine.isMerging, true);
 });
 
 t.test('a floor that only one of the two shards had does not expire a write that waited for the other', async (t) => {

@@ -98,6 +98,110 @@ t.test(
   },
 );
 
+/** Placement gives the merge of shard 2 up. */
+async function cancel(world: StoreWorld, epoch: Shard['epoch']): Promise<number> {
+  return world.placement.command(await world.leaderOf(2), { $case: 'cancelMerge', value: { shardId: 2, epoch } });
+}
+
+t.test('a merge that has begun is taken back when placement asks, wherever the two lead', async (t) => {
+  for (const rightLeader of [1, 2]) {
+    const world = await twoShards(rightLeader);
+    await ask(world);
+    // Without it nothing is merged, and without being asked nothing is taken back so soon.
+    await world.crashStore(3);
+    await world.clock.until(() => descriptor(world, rightLeader, 2)?.merge?.into !== undefined, 'the source waits');
+    const beganAtMs = world.clock.nowMs;
+    await cancel(world, descriptor(world, rightLeader, 2)?.epoch);
+    await world.clock.until(() => descriptor(world, rightLeader, 2)?.merge?.into === undefined, 'it is taken back');
+    t.ok(world.clock.nowMs - beganAtMs < mergePatienceMs, 'before the stores would have given up by themselves');
+    const target = descriptor(world, rightLeader, 1);
+    t.match(target, { endKey: Buffer.from('m'), epoch: { version: 2 } }, 'the target ruled it out');
+    t.same(await world.write(await world.leaderOf(2), [set('x', '9')], {}, { shardId: 2 }), applied);
+    await world.startStore(3);
+    await world.clock.advance(2 * mergePatienceMs);
+    t.same(await world.get(await world.leaderOf(2), 'x', { shardId: 2 }), { value: '9' }, 'and it is not begun again');
+    await untilMergedByAsking(world);
+    t.same(await world.get(await world.leaderOf(1), 'x'), { value: '9' }, 'unless asked for');
+    await world.close();
+  }
+});
+
+t.test('a merge that has not begun can not begin any more once it is given up', async (t) => {
+  const world = await twoShards();
+  const leader = await world.leaderOf(2);
+  const epoch = descriptor(world, leader, 2)?.epoch;
+  await cancel(world, epoch);
+  await world.clock.until(() => descriptor(world, leader, 2)?.epoch?.version === 2, 'the version moves');
+  const value = { shardId: 2, epoch, targetShardId: 1 };
+  const late = world.placement.command(leader, { $case: 'mergeShard', value });
+  await world.clock.until(() => world.placement.failures.has(late), 'the store answers');
+  t.equal(world.placement.failures.get(late), 'epochNotMatch', 'what was on its way comes too late');
+  await cancel(world, epoch);
+  await world.clock.advance(1_000);
+  t.match(descriptor(world, leader, 2), { epoch: { version: 2 } }, 'given up twice is given up once');
+  await untilMergedByAsking(world);
+  await world.close();
+});
+
+t.test(
+  'while the target has no majority nobody can take the merge back; when it has one, the source serves',
+  async (t) => {
+    const world = await twoShards();
+    await ask(world);
+    await world.crashStore(3);
+    await world.clock.until(() => descriptor(world, 1, 2)?.merge?.into !== undefined, 'the source waits');
+    // The source has two of three left, the target one.
+    await world.clock.resolve(world.store(2).store.replicas.destroy(1, 12));
+    await cancel(world, descriptor(world, 1, 2)?.epoch);
+    await world.clock.advance(4 * mergePatienceMs);
+    t.not(descriptor(world, 1, 2)?.merge?.into, undefined, 'it waits');
+    t.same(await world.get(await world.leaderOf(2), 'x', { shardId: 2 }), { error: 'serverIsBusy shard_merging' });
+    await world.startStore(3);
+    await world.clock.until(() => descriptor(world, 1, 2)?.merge?.into === undefined, 'it is taken back');
+    t.same(await world.get(await world.leaderOf(2), 'x', { shardId: 2 }), { value: '2' });
+    t.match(descriptor(world, 1, 1), { endKey: Buffer.from('m') });
+    await world.close();
+  },
+);
+
+t.test(
+  'given up at any moment, with or without a power failure, a merge ends with both shards or with one',
+  async (t) => {
+    const ends = { merged: 0, both: 0 };
+    for (let seed = 1; seed <= 16; seed++) {
+      const world = await twoShards(1 + (seed % 3), seed);
+      const epoch = descriptor(world, await world.leaderOf(2), 2)?.epoch;
+      await ask(world);
+      await world.clock.advance(seed * 11);
+      const leader = [1, 2, 3].find((id) => world.store(id).store.replicas.group(2)?.isLeader() === true);
+      if (leader !== undefined) {
+        world.placement.command(leader, { $case: 'cancelMerge', value: { shardId: 2, epoch } });
+      }
+      const victims = seed % 2 === 0 ? [1 + (seed % 3)] : [];
+      await world.clock.advance(seed);
+      for (const id of victims) await world.crashStore(id);
+      await world.clock.advance(seed * 80);
+      for (const id of victims) await world.startStore(id);
+      await world.clock.advance(3 * mergePatienceMs);
+      const ended = [1, 2, 3].map((id) => isMerged(world, id));
+      t.ok(
+        ended.every((end) => end === ended[0]),
+        `seed ${seed}: all stores agree`,
+      );
+      ends[ended[0] === true ? 'merged' : 'both']++;
+      const right = ended[0] === true ? 1 : 2;
+      t.same(await world.write(await world.leaderOf(right), [set('x', '7')], {}, { shardId: right }), applied);
+      t.same(await world.get(await world.leaderOf(1), 'a'), { value: '1' });
+      t.same(
+        [...world.stores.values()].flatMap((s) => s.fatals),
+        [],
+      );
+      await world.close();
+    }
+    t.ok(ends.merged > 0 && ends.both > 0, `some came too late and some did not: ${JSON.stringify(ends)}`);
+  },
+);
+
 t.test('power fails at any moment of a merge: each store ends with both shards or with the merged one', async (t) => {
   let merged = 0;
   for (let seed = 1; seed <= 12; seed++) {

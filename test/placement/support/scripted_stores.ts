@@ -4,6 +4,7 @@ import { assert, must } from '../../../src/base/assert.js';
 import type { Label, Replica, Shard } from '../../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../../src/gen/skerry/v1/meta.js';
 import type {
+  CancelMerge,
   ChangeReplicas,
   ForceReplica,
   HeldReplica,
@@ -154,6 +155,9 @@ export class ScriptedStore {
       case 'mergeShard':
         this.merge(command.value);
         return;
+      case 'cancelMerge':
+        this.cancelMerge(command.value);
+        return;
       case 'surveyReplicas':
         this.survey(command.value.surveyId);
         return;
@@ -243,6 +247,14 @@ export class ScriptedStore {
     this.send({ noLongerLed: [shardId] });
     const merge = { into: undefined, merged: [{ shardId, version }] };
     this.lead({ ...at.shard, startKey, endKey, epoch: { confVer, version }, merge }, at.term);
+  }
+
+  /** Merges happen all at once here, so there is none under way. */
+  private cancelMerge({ shardId, epoch }: CancelMerge): void {
+    const at = this.world.shards.get(shardId);
+    if (at?.leaderStoreId !== this.storeId || at.shard.epoch?.version !== epoch?.version) return;
+    const { confVer, version } = must(at.shard.epoch, 'an epoch');
+    this.lead({ ...at.shard, epoch: { confVer, version: version + 1 } }, at.term);
   }
 
   private reportOf(shardId: number): ShardReport {

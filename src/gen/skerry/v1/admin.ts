@@ -391,10 +391,14 @@ export interface ListOperatorsResponse {
   operators: Operator[];
 }
 
-/** CancelOperatorRequest names one. */
+/**
+ * CancelOperatorRequest names one. A merge that the stores have begun runs on until they have taken it back: with wait, the answer
+ * comes when it has ended, and is an error if it did not end canceled.
+ */
 export interface CancelOperatorRequest {
   clusterId: number;
   operatorId: number;
+  wait: boolean;
 }
 
 /** CancelOperatorResponse shows it. */
@@ -3545,7 +3549,7 @@ export const ListOperatorsResponse: MessageFns<ListOperatorsResponse> = {
 };
 
 function createBaseCancelOperatorRequest(): CancelOperatorRequest {
-  return { clusterId: 0, operatorId: 0 };
+  return { clusterId: 0, operatorId: 0, wait: false };
 }
 
 export const CancelOperatorRequest: MessageFns<CancelOperatorRequest> = {
@@ -3555,6 +3559,9 @@ export const CancelOperatorRequest: MessageFns<CancelOperatorRequest> = {
     }
     if (message.operatorId !== 0) {
       writer.uint32(16).uint64(message.operatorId);
+    }
+    if (message.wait !== false) {
+      writer.uint32(24).bool(message.wait);
     }
     return writer;
   },
@@ -3588,6 +3595,14 @@ export const CancelOperatorRequest: MessageFns<CancelOperatorRequest> = {
             message.operatorId = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.wait = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3607,6 +3622,7 @@ export const CancelOperatorRequest: MessageFns<CancelOperatorRequest> = {
     const message = createBaseCancelOperatorRequest();
     message.clusterId = object.clusterId ?? 0;
     message.operatorId = object.operatorId ?? 0;
+    message.wait = object.wait ?? false;
     return message;
   },
 };
@@ -5305,7 +5321,7 @@ export const AdminService = {
       Buffer.from(ListOperatorsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListOperatorsResponse => ListOperatorsResponse.decode(value),
   },
-  /** CancelOperator stops an operator after its present step. */
+  /** CancelOperator stops an operator where it is; a merge that the stores have begun is taken back. */
   cancelOperator: {
     path: '/skerry.v1.Admin/CancelOperator' as const,
     requestStream: false as const,
@@ -5418,7 +5434,7 @@ export interface AdminServer extends UntypedServiceImplementation {
   listSchedules: handleUnaryCall<ListSchedulesRequest, ListSchedulesResponse>;
   /** ListOperators lists running operators and the last finished ones. */
   listOperators: handleUnaryCall<ListOperatorsRequest, ListOperatorsResponse>;
-  /** CancelOperator stops an operator after its present step. */
+  /** CancelOperator stops an operator where it is; a merge that the stores have begun is taken back. */
   cancelOperator: handleUnaryCall<CancelOperatorRequest, CancelOperatorResponse>;
   /** VerifyShard compares the checksums of a shard's replicas at one log index; answers when it has. */
   verifyShard: handleUnaryCall<VerifyShardRequest, VerifyShardResponse>;
@@ -5691,7 +5707,7 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListOperatorsResponse) => void,
   ): ClientUnaryCall;
-  /** CancelOperator stops an operator after its present step. */
+  /** CancelOperator stops an operator where it is; a merge that the stores have begun is taken back. */
   cancelOperator(
     request: CancelOperatorRequest,
     callback: (error: ServiceError | null, response: CancelOperatorResponse) => void,

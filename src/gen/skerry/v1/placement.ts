@@ -252,6 +252,16 @@ export interface MergeShard {
   targetShardId: number;
 }
 
+/**
+ * CancelMerge: the merge of the shard that this epoch is of, or would lead to, shall not take effect. One that has not begun can not
+ * begin any more; one that has begun is ruled out in the target's log, unless that has taken the shard in by then. Answered when it is on
+ * its way: the shard's descriptor says how it ended.
+ */
+export interface CancelMerge {
+  shardId: number;
+  epoch: Epoch | undefined;
+}
+
 /** SurveyReplicas asks for every replica whose shard has no leader here, or a member on one of these stores. */
 export interface SurveyReplicas {
   surveyId: number;
@@ -298,6 +308,7 @@ export interface StoreCommand {
     | { $case: 'mergeShard'; value: MergeShard }
     | { $case: 'surveyReplicas'; value: SurveyReplicas }
     | { $case: 'forceReplica'; value: ForceReplica }
+    | { $case: 'cancelMerge'; value: CancelMerge }
     | undefined;
 }
 
@@ -2666,6 +2677,73 @@ export const MergeShard: MessageFns<MergeShard> = {
   },
 };
 
+function createBaseCancelMerge(): CancelMerge {
+  return { shardId: 0, epoch: undefined };
+}
+
+export const CancelMerge: MessageFns<CancelMerge> = {
+  encode(message: CancelMerge, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.epoch !== undefined) {
+      Epoch.encode(message.epoch, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelMerge {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelMerge();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.epoch = Epoch.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CancelMerge>, I>>(base?: I): CancelMerge {
+    return CancelMerge.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CancelMerge>, I>>(object: I): CancelMerge {
+    const message = createBaseCancelMerge();
+    message.shardId = object.shardId ?? 0;
+    message.epoch = object.epoch !== undefined && object.epoch !== null ? Epoch.fromPartial(object.epoch) : undefined;
+    return message;
+  },
+};
+
 function createBaseSurveyReplicas(): SurveyReplicas {
   return { surveyId: 0, deadStoreIds: [] };
 }
@@ -3033,6 +3111,9 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case 'forceReplica':
         ForceReplica.encode(message.command.value, writer.uint32(82).fork()).join();
         break;
+      case 'cancelMerge':
+        CancelMerge.encode(message.command.value, writer.uint32(90).fork()).join();
+        break;
     }
     return writer;
   },
@@ -3130,6 +3211,14 @@ export const StoreCommand: MessageFns<StoreCommand> = {
             message.command = { $case: 'forceReplica', value: ForceReplica.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.command = { $case: 'cancelMerge', value: CancelMerge.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3200,6 +3289,12 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case 'forceReplica': {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: 'forceReplica', value: ForceReplica.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case 'cancelMerge': {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: 'cancelMerge', value: CancelMerge.fromPartial(object.command.value) };
         }
         break;
       }
