@@ -1,7 +1,7 @@
-import { AdminClient } from '../src/client/index.js';
+import { AdminClient, SkerryError } from '../src/client/index.js';
 import type { SkerryClient } from '../src/client/index.js';
 import { BenchCluster, keyspace, pause } from './support/bench_cluster.js';
-import { writableMsMax } from './support/limits.js';
+import { retryMs, writableMsMax } from './support/limits.js';
 import { readOptions } from './support/options.js';
 import { Report } from './support/report.js';
 import { keyPerShard } from './support/shard_keys.js';
@@ -85,11 +85,25 @@ async function writesOfIdle(client: SkerryClient, keys: readonly string[]): Prom
 async function writeAll(client: SkerryClient, keys: readonly string[], sinceMs: number): Promise<number[]> {
   const times = await Promise.all(
     keys.map(async (key) => {
-      await client.set(key, 'x');
+      await setPatiently(client, key);
       return performance.now() - sinceMs;
     }),
   );
   return times.sort((a, b) => a - b);
+}
+
+/** As a caller that is told to come back later: the time until then counts. */
+async function setPatiently(client: SkerryClient, key: string): Promise<void> {
+  for (;;) {
+    try {
+      await client.set(key, 'x');
+      return;
+    } catch (error) {
+      if (!(error instanceof SkerryError) || !error.retryable) throw error;
+      const hintMs = error.details['retryAfterMs'];
+      await pause(typeof hintMs === 'number' ? hintMs : retryMs);
+    }
+  }
 }
 
 async function leadersByStore(cluster: BenchCluster): Promise<Map<number, number>> {

@@ -12,3 +12,5 @@ export const openLoopOutstandingMax = 65_536;
 export const placementRestMs = 20_000;
 /** How long a change of stores may take until nothing moves any more, milliseconds. */
 export const rebalanceMsMax = 3_600_000;
+/** After how long a write that was refused without a hint is tried again, milliseconds. */
+export const retryMs = 100;
