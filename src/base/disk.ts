@@ -35,5 +35,6 @@ export interface DiskFile {
   read(position: number, length: number, into?: Buffer): Promise<Buffer>;
   datasync(): Promise<void>;
   truncate(length: number): Promise<void>;
+  /** Once, and nothing is done to the file after that: both are assertions, because its descriptor may be another file's by then. */
   close(): Promise<void>;
 }

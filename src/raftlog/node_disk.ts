@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import * as fsPromises from 'node:fs/promises';
+import { assert } from '../base/assert.js';
 import type { Disk, DiskFile } from '../base/disk.js';
 
 /** Buffers that one writev takes; the kernel's limit (IOV_MAX) is 1024. */
@@ -76,6 +77,7 @@ class NodeFile implements DiskFile {
   private readonly fd: number;
   /** The same file, opened so that each write is synced (O_DSYNC); null: there is none. Opened when first needed. */
   private syncedFd: Promise<number | null> | null;
+  private closed = false;
 
   constructor(fd: number, isWritable: boolean) {
     this.fd = fd;
@@ -84,7 +86,7 @@ class NodeFile implements DiskFile {
 
   size(): Promise<number> {
     return new Promise((resolve, reject) => {
-      fs.fstat(this.fd, (error, stats) => (error === null ? resolve(stats.size) : reject(error)));
+      fs.fstat(this.descriptor(), (error, stats) => (error === null ? resolve(stats.size) : reject(error)));
     });
   }
 
@@ -94,7 +96,7 @@ class NodeFile implements DiskFile {
 
   /** One call of the thread pool where there is O_DSYNC: a batch that is written and synced apart waits for it twice. */
   async writeThrough(buffers: readonly Buffer[], position: number): Promise<void> {
-    this.syncedFd ??= openSynced(this.fd);
+    this.syncedFd ??= openSynced(this.descriptor());
     const fd = await this.syncedFd;
     if (fd !== null) return this.writeAll(fd, buffers, position);
     await this.write(buffers, position);
@@ -105,6 +107,7 @@ class NodeFile implements DiskFile {
     let rest = buffers.filter((b) => b.length > 0);
     let at = position;
     while (rest.length > 0) {
+      this.checkOpen();
       const some = rest.length > writevBuffersMax ? rest.slice(0, writevBuffersMax) : rest;
       const taken = await writeSome(fd, some, at);
       at += taken;
@@ -125,25 +128,39 @@ class NodeFile implements DiskFile {
 
   datasync(): Promise<void> {
     return new Promise((resolve, reject) => {
-      fs.fdatasync(this.fd, (error) => (error ? reject(error) : resolve()));
+      fs.fdatasync(this.descriptor(), (error) => (error ? reject(error) : resolve()));
     });
   }
 
   truncate(length: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      fs.ftruncate(this.fd, length, (error) => (error ? reject(error) : resolve()));
+      fs.ftruncate(this.descriptor(), length, (error) => (error ? reject(error) : resolve()));
     });
   }
 
   async close(): Promise<void> {
+    this.checkOpen();
+    this.closed = true;
     const synced = await this.syncedFd;
     if (synced !== null) await closeFd(synced);
     await closeFd(this.fd);
   }
 
+  /** A closed descriptor's number is the next opened file's: what is done to it is done to that one. */
+  private checkOpen(): void {
+    assert(!this.closed, 'a file is closed once, and not used after that');
+  }
+
+  private descriptor(): number {
+    this.checkOpen();
+    return this.fd;
+  }
+
   private readSome(buffer: Buffer, offset: number, length: number, position: number): Promise<number> {
     return new Promise((resolve, reject) => {
-      fs.read(this.fd, buffer, offset, length, position, (error, bytes) => (error ? reject(error) : resolve(bytes)));
+      fs.read(this.descriptor(), buffer, offset, length, position, (error, bytes) =>
+        error ? reject(error) : resolve(bytes),
+      );
     });
   }
 }

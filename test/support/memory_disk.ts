@@ -1,3 +1,4 @@
+import { assert } from '../../src/base/assert.js';
 import type { Disk, DiskFile } from '../../src/base/disk.js';
 import { Prng } from '../../src/base/prng.js';
 import type { Runtime } from '../../src/base/runtime.js';
@@ -245,7 +246,11 @@ export class MemoryDisk implements Disk {
 
   private handle(path: string, inode: Inode): DiskFile {
     const life = this.life;
+    let closed = false;
     const begin = (operation: DiskOperation, changes: boolean): Promise<void> | null => {
+      assert(!closed, () => `${path} is closed once, and not used after that: ${operation}`);
+      // Also when it fails: the descriptor is gone all the same.
+      closed = operation === 'close';
       if (life !== this.life) throw new PowerLoss();
       return this.begin(operation, path, changes);
     };
