@@ -54,7 +54,8 @@
  * configuration, and the leader brings the second in line with the first, one server at a time (member_changes.ts). A new
  * member learns from the others who it is (join_cluster.ts) and gets a snapshot; one that was removed asks the others
  * and ends (removal_watch.ts). The list goes to stores and clients with what they are sent anyway, numbered, so that a late one
- * changes nothing.
+ * changes nothing. Stores report the number of theirs; a member is not removed while one of them knows no voter that stays
+ * (member_removals.ts, untold_stores.ts).
  *
  * Adding or removing a replica by hand would be undone by the replica checker, so it also records what the shard
  * should have from now on (ShardTarget); the health summary still measures against the keyspace's replica count.
