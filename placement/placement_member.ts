@@ -84,10 +84,14 @@ export class PlacementMember {
   private retry: TimerHandle | null = null;
   private closed = false;
   private ownAddress = '';
+  /** Members that are not recorded yet, or, in one that joins, all of them until its first snapshot. */
+  private firstMembers: readonly MemberAddress[];
+  private firstMembersVersion = 0;
 
   private constructor(options: PlacementMemberOptions, host: MultiRaft, group: Group, machine: PlacementStateMachine) {
     const { runtime, logger, lines } = options;
     this.options = options;
+    this.firstMembers = options.members;
     this.host = host;
     this.group = group;
     this.machine = machine;
@@ -164,9 +168,18 @@ export class PlacementMember {
       clusterId: () => (this.state.clusterId === 0 ? (joined?.clusterId ?? 0) : this.state.clusterId),
       members: () => this.members(),
       isDoubtful: () => this.leaderId() === 0 || !this.isInGroup(),
+      told: (list) => this.told(list),
       removed,
     });
     this.roleChanged();
+  }
+
+  /** The members as another tells them: known until this one has a state of its own, which says it for good. */
+  private told(list: MemberList): void {
+    if (this.machine.applied !== null || list.version <= this.firstMembersVersion) return;
+    this.firstMembersVersion = list.version;
+    this.firstMembers = list.members.map(({ memberId, address }) => ({ id: memberId, address }));
+    this.followMembers();
   }
 
   private isInGroup(): boolean {
@@ -212,7 +225,7 @@ export class PlacementMember {
     const { members, metaRecord } = this.state;
     const recorded = members.all().map((m) => ({ id: m.memberId, address: m.address }));
     // The first members are recorded one after the other.
-    const others = this.options.members.filter((m) => m.id >= metaRecord.nextMemberId);
+    const others = this.firstMembers.filter((m) => m.id >= metaRecord.nextMemberId);
     return this.withOwnAddress([...recorded, ...others]);
   }
 

@@ -1,4 +1,5 @@
 import type { Runtime, TimerHandle } from '../src/base/runtime.js';
+import type { MemberList } from '../src/gen/skerry/v1/members.js';
 import { PlacementService } from '../src/gen/skerry/v1/placement.js';
 import { RpcError } from '../src/rpc/channel.js';
 import { removalCheckMs } from './limits.js';
@@ -12,13 +13,16 @@ export interface RemovalWatchOptions {
   readonly members: () => readonly MemberAddress[];
   /** Whether this member may have been removed: it hears of no leader, or is not in the group's configuration. */
   readonly isDoubtful: () => boolean;
+  /** What another member of the same cluster says of the members. */
+  readonly told: (list: MemberList) => void;
   /** It was removed for good. Called once. */
   readonly removed: () => void;
 }
 
 /**
  * Finds out that this member was removed. A group sends nothing to whom it has removed, so one that hears of no leader
- * asks the others. Proof is a list of the same cluster that knows of this member's id and does not have it any more.
+ * asks the others. Proof is a list of the same cluster that knows of this member's id and does not have it any more. Any other list is
+ * of use to one that has no state yet: it may have been started with members that all went since.
  */
 export class RemovalWatch {
   private readonly options: RemovalWatchOptions;
@@ -54,7 +58,8 @@ export class RemovalWatch {
     try {
       const answer = await lines.unary(memberId, PlacementService.getClusterInfo, {}, removalCheckMs);
       const list = answer.memberList;
-      if (answer.clusterId !== clusterId() || list === undefined) return false;
+      if (answer.clusterId !== clusterId() || list === undefined || this.ended) return false;
+      this.options.told(list);
       return list.nextMemberId > ownId && !list.members.some((m) => m.memberId === ownId);
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;

@@ -15,7 +15,13 @@ t.test(
 );
 
 /** Seeds that show a bug which the simulator found, when it is put back (mutants.ts). */
-const bugSeeds = [{ seed: 105, bug: 'a merge whose target leads where the source can not' }];
+const bugSeeds = [
+  { seed: 105, bug: 'a merge whose target leads where the source can not' },
+  {
+    seed: 45,
+    bug: 'a placement member that joins and was started again with members that all went before its first snapshot',
+  },
+];
 
 for (const { seed, bug } of bugSeeds) {
   t.test(`seed ${seed}, which shows ${bug}, passes`, async (t) => {
