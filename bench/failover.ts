@@ -8,11 +8,13 @@ import { keyPerShard } from './support/shard_keys.js';
 
 /**
  * `npm run bench -- failover --shards 10000`: kill -9 of a store that leads a third of the shards, all of them idle, and then one
- * write to every shard at once. How long until 99% and all of them have been written, counted from the kill.
+ * write to every shard at once. How long until 99% and all of them have been written, counted from the kill. With `--stall 10` the store
+ * is stopped (SIGSTOP) for so many seconds in place of the kill.
  */
 const specs = {
   shards: { kind: 'integer', about: 'shards', default: 10_000, min: 3, max: 16_384 },
   runs: { kind: 'integer', about: 'kills, one store after the other', default: 3, min: 1, max: 1_000 },
+  stall: { kind: 'number', about: 'seconds of SIGSTOP in place of a kill; 0: a kill', default: 0, min: 0, max: 600 },
   json: { kind: 'text', about: 'file for the report', default: 'bench-results/failover.json' },
 } as const;
 
@@ -27,7 +29,7 @@ export async function run(args: string[]): Promise<void> {
     const client = await cluster.connect({ timeoutMs: writableMsMax, inFlightOps: 65_536 });
     try {
       for (let run = 0; run < options.runs; run++) {
-        report.add(`${options.shards} shards`, await once(cluster, client, keyPerShard(options.shards), run % 3));
+        report.add(`${options.shards} shards`, await once(cluster, client, keyPerShard(options.shards), run % 3, options.stall));
       }
     } finally {
       client.close();
@@ -43,6 +45,7 @@ async function once(
   client: SkerryClient,
   keys: readonly string[],
   victim: number,
+  stallSeconds: number,
 ): Promise<Record<string, number>> {
   // Every route is known and every shard has been used, then all rest.
   await writeAll(client, keys, performance.now());
@@ -55,10 +58,16 @@ async function once(
   await cluster.untilIdle();
   const before = await cluster.counters();
   const killedMs = performance.now();
-  await store.kill();
+  if (stallSeconds > 0) process.kill(store.pid, 'SIGSTOP');
+  else await store.kill();
   const times = await writeAll(client, keys, killedMs);
+  if (stallSeconds > 0) {
+    // Before the counters are read: a store that is stopped answers nobody.
+    await pause(Math.max(0, killedMs + stallSeconds * 1_000 - performance.now()));
+    process.kill(store.pid, 'SIGCONT');
+  }
   const after = await cluster.counters();
-  await store.start();
+  if (stallSeconds === 0) await store.start();
   await pause(1_000);
   const at = (share: number): number =>
     (times[Math.min(times.length - 1, Math.ceil(times.length * share) - 1)] ?? NaN) / 1000;

@@ -48,6 +48,9 @@ export const viewSliceRows = 4_096;
 export const sizeSliceRows = 2_000;
 /** Bytes that one question for a size counts at most. */
 export const sizeSliceBytes = 512 * 1024;
+/** Buckets of at most so many keys that one question counts beside that slice, and how many of them. */
+export const sizeSmallKeys = 64;
+export const sizeSmallBucketsMax = 16;
 /** One in this many writes, on average, is noted in the map of sizes. */
 export const sizeNoteStride = 16;
 /** Buckets of the map of sizes, about 200 bytes each. Past it neighbours are joined and sizes get coarser. */

@@ -1,7 +1,7 @@
 import { assert, must } from '../base/assert.js';
 import { Prng } from '../base/prng.js';
 import type { RangeSize } from './engine.js';
-import { sizeBucketsMax, sizeNoteStride } from './limits.js';
+import { sizeBucketsMax, sizeNoteStride, sizeSmallBucketsMax, sizeSmallKeys } from './limits.js';
 
 /** A part of a range that was counted; `next` is where to go on, null at the end of the range. */
 export interface CountedSlice {
@@ -53,7 +53,8 @@ const lessonPutsMin = 256;
  *
  * The keys are cut into buckets, at the bounds of the ranges that are asked for and at the ends of counted slices. Each
  * question counts one slice of the bucket in its range that is known worst: unseen ones first, then guessed ones, then
- * counted ones that were much written to (twice the slice, as they may have grown). Between counts a bucket follows its writes, of which about one in
+ * counted ones that were much written to (twice the slice, as they may have grown); after it some small ones, which cost little and which a few
+ * noted writes make a multiple of what they are: a shard made of many such buckets would be split for nothing. Between counts a bucket follows its writes, of which about one in
  * sizeNoteStride is noted (at random distances, lest a pattern in the batches hides some rows); how many puts are new keys and how many overwrite is learned from the recounts.
  * A range that nobody writes to and that has been counted costs nothing, and one whose keys are only overwritten little.
  */
@@ -96,7 +97,8 @@ export class SizeMap {
 
   estimate(start: Buffer, end: Buffer): RangeSize {
     if (end.length > 0 && Buffer.compare(start, end) >= 0) return { bytes: 0, keys: 0, complete: true };
-    this.recountWorst(start, end);
+    this.recountWorst(start, end, Infinity);
+    for (let n = 0; n < sizeSmallBucketsMax && this.recountWorst(start, end, sizeSmallKeys); n++);
     const { first, last } = this.cutOut(start, end);
     let bytes = 0;
     let keys = 0;
@@ -134,22 +136,24 @@ export class SizeMap {
     return true;
   }
 
-  /** Counts a slice where [start, end) is known worst, unless all of it is known well. */
-  private recountWorst(start: Buffer, end: Buffer): void {
+  /** Counts a slice where [start, end) is known worst, among buckets that had so many keys when they were counted. False: all is known well. */
+  private recountWorst(start: Buffer, end: Buffer, keysMax: number): boolean {
     const { first, last } = this.cutOut(start, end);
     let worst = -1;
     let worstScore = 0;
     for (let i = first; i < last; i++) {
-      const score = this.doubtOf(must(this.buckets[i], 'a bucket'));
-      if (score > worstScore) {
+      const bucket = must(this.buckets[i], 'a bucket');
+      const score = this.doubtOf(bucket);
+      const isEligible = keysMax === Infinity || (bucket.knowledge === 'counted' && bucket.keys <= keysMax);
+      if (isEligible && score > worstScore) {
         worst = i;
         worstScore = score;
       }
     }
-    if (worst < 0) return;
+    if (worst < 0) return false;
     if (this.buckets.length >= sizeBucketsMax) {
       this.coarsen();
-      return;
+      return false;
     }
     // Neighbours that were never counted as such are taken along, as far as the slice reaches.
     let to = worst + 1;
@@ -157,6 +161,7 @@ export class SizeMap {
       while (to < last && this.buckets[to]?.knowledge !== 'counted') to++;
     }
     this.recount(worst, to);
+    return true;
   }
 
   /** How much a recount of the bucket is worth; 0 for one that is known well. */
