@@ -15,8 +15,8 @@ import type { ShardStateMachine } from './shard_state_machine.js';
 
 /** How much a size must change to be worth a report. */
 const sizeChangeRatio = 0.1;
-const sizeChangeBytes = 1024 * 1024;
-const sizeChangeKeys = 1_000;
+const sizeChangeBytes = 16 * 1024;
+const sizeChangeKeys = 10;
 
 export interface ShardSize {
   readonly bytes: number;

@@ -86,3 +86,15 @@ t.test('a look takes so many shards, and the next one goes on with the others', 
   t.equal(pendingOf(reports).length, 10);
   t.end();
 });
+
+t.test('a small shard that lost its keys is news: placement would split it for keys that it no longer has', (t) => {
+  const reports = new ShardReports(new LedShards(1).replicas(), runtime);
+  reports.reset();
+  reports.setSize(1, { bytes: 3_000, keys: 153 });
+  pendingOf(reports);
+  reports.setSize(1, { bytes: 2_900, keys: 150 });
+  t.notOk(reports.pending, 'a few keys of many are none');
+  reports.setSize(1, { bytes: 0, keys: 0 });
+  t.equal(reports.take(10).shards[0]?.approximateKeys, 0);
+  t.end();
+});
