@@ -29,7 +29,10 @@ export async function run(args: string[]): Promise<void> {
     const client = await cluster.connect({ timeoutMs: writableMsMax, inFlightOps: 65_536 });
     try {
       for (let run = 0; run < options.runs; run++) {
-        report.add(`${options.shards} shards`, await once(cluster, client, keyPerShard(options.shards), run % 3, options.stall));
+        report.add(
+          `${options.shards} shards`,
+          await once(cluster, client, keyPerShard(options.shards), run % 3, options.stall),
+        );
       }
     } finally {
       client.close();

@@ -130,7 +130,10 @@ t.test(
     const orders = () => left?.commands.filter((c) => c.command?.$case === 'forceReplica') ?? [];
     await until('the store is told', () => orders().length >= 4);
     const commandId = orders()[0]?.commandId ?? 0;
-    const error = { message: 'not now', detail: { $case: 'failedPrecondition' as const, value: { reason: 'FORCE', storeIds: [] } } };
+    const error = {
+      message: 'not now',
+      detail: { $case: 'failedPrecondition' as const, value: { reason: 'FORCE', storeIds: [] } },
+    };
     left?.send({ results: [{ commandId, error }] });
     await until('why is told', async () => (await status()).shards.some((s) => s.detail === 'not now'));
     left?.ignored.delete('forceReplica');
