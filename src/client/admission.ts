@@ -84,9 +84,10 @@ export class Admission<T extends Admitted> {
   /** To be called once for each item that entered, when it is over. */
   leave(item: T): void {
     if (item.admitted) {
-      this.stepBack(item);
       item.admitted = false;
-      this.#window.leave();
+      if (item.apart) this.#apart--;
+      else this.#window.leave();
+      item.apart = false;
       this.#bytes -= item.bytes;
     } else {
       // It stays in the queue, marked done, until its turn comes.

@@ -400,11 +400,15 @@ export class Router {
   /** Ends a look-up. Operations whose route is still not known try again after a pause. */
   lookUpDone(routes: readonly ShardRoute[]): void {
     this.applyRoutes(routes);
-    this.lookUpFailed('the placement service knows no shard for the key yet');
+    this.#afterLookUp('the placement service knows no shard for the key yet');
   }
 
   /** As lookUpDone, without an answer. The routes known before may still do. */
   lookUpFailed(message: string): void {
+    this.#afterLookUp(message);
+  }
+
+  #afterLookUp(message: string): void {
     for (const operation of this.#lookUps.done()) {
       if (operation.state !== 'routing') continue;
       if (operation.locate(this.cache) !== null) this.#dispatch(operation);

@@ -97,8 +97,8 @@ export class SizeMap {
 
   estimate(start: Buffer, end: Buffer): RangeSize {
     if (end.length > 0 && Buffer.compare(start, end) >= 0) return { bytes: 0, keys: 0, complete: true };
-    this.recountWorst(start, end, Infinity);
-    for (let n = 0; n < sizeSmallBucketsMax && this.recountWorst(start, end, sizeSmallKeys); n++);
+    let small = this.recountWorst(start, end, Infinity) ? sizeSmallBucketsMax : 0;
+    while (small > 0 && this.recountWorst(start, end, sizeSmallKeys)) small--;
     const { first, last } = this.cutOut(start, end);
     let bytes = 0;
     let keys = 0;
@@ -136,7 +136,7 @@ export class SizeMap {
     return true;
   }
 
-  /** Counts a slice where [start, end) is known worst, among buckets that had so many keys when they were counted. False: all is known well. */
+  /** Counts a slice where [start, end) is known worst, or, with keysMax, among buckets that had no more keys than that when they were counted. False: there is none to count. */
   private recountWorst(start: Buffer, end: Buffer, keysMax: number): boolean {
     const { first, last } = this.cutOut(start, end);
     let worst = -1;

@@ -8,8 +8,6 @@ import {
   recordedOperatorsMax,
   recordsPerCommandMax,
 } from '../../placement/limits.js';
-import { OperatorController } from '../../placement/operators/controller.js';
-import { IdPool } from '../../placement/operators/id_pool.js';
 import type { Operator, OperatorSource } from '../../placement/operators/operator.js';
 import { OperatorJournal } from '../../placement/operators/operator_journal.js';
 import { fromRecord, toRecord } from '../../placement/operators/operator_record.js';
@@ -22,8 +20,7 @@ import type { OperatorRecord } from '../../placement/state/operator_records.js';
 import { operatorRecordFormat } from '../../placement/state/operator_records.js';
 import { changedRows, restoreRow } from '../../placement/state/rows.js';
 import { WireFault } from '../../placement/wire_fault.js';
-import type { FixedView } from './support/fixed_view.js';
-import { fixedView } from './support/fixed_view.js';
+import { driven } from './support/driven_controller.js';
 
 const shardId = 1;
 const move: readonly Step[] = [
@@ -283,27 +280,6 @@ t.test('past its backlog the journal leaves out what only the history wants', (t
   t.equal(journal.size, 0);
   t.end();
 });
-
-interface Driven extends FixedView {
-  readonly controller: OperatorController;
-  readonly sent: string[];
-}
-
-function driven(): Driven {
-  const shard = { replicas: { 1: 'v', 2: 'v' } as const, leader: 1, bytes: 1 };
-  const fixed = fixedView({ stores: [{}, {}, {}, {}], shards: [shard, shard] });
-  const sent: string[] = [];
-  const ids = new IdPool((count) => ids.give(1_000, count));
-  ids.top();
-  const controller = new OperatorController({
-    view: fixed.view,
-    table: fixed.operators,
-    ids,
-    send: (_storeId, { command }) => sent.push(command?.$case ?? ''),
-    finished: () => undefined,
-  });
-  return { ...fixed, controller, sent };
-}
 
 t.test('an operator that waits for its record has its shard and sends nothing', (t) => {
   const { controller, sent, operators } = driven();

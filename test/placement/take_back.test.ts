@@ -4,8 +4,6 @@ import { failedPrecondition } from '../../src/base/wire_errors.js';
 import { CheckContext } from '../../placement/checkers/check_context.js';
 import { mergeTimeoutMs, stepResendMs, stepTimeoutMsShort, takeBackTimeoutMs } from '../../placement/limits.js';
 import { moveLimitsDefault } from '../../placement/move_limits.js';
-import { OperatorController } from '../../placement/operators/controller.js';
-import { IdPool } from '../../placement/operators/id_pool.js';
 import type { Operator, OperatorPlan } from '../../placement/operators/operator.js';
 import { outlivesLeader } from '../../placement/operators/operator_journal.js';
 import { fromRecord, toRecord } from '../../placement/operators/operator_record.js';
@@ -13,8 +11,8 @@ import { Cursors } from '../../placement/schedulers/cursors.js';
 import { shardSizesDefault } from '../../placement/shard_sizes.js';
 import { decodeCommand, encodeCommand } from '../../placement/state/command_codec.js';
 import { whyShard } from '../../placement/why.js';
-import type { FixedView } from './support/fixed_view.js';
-import { fixedView } from './support/fixed_view.js';
+import type { Driven } from './support/driven_controller.js';
+import { driven } from './support/driven_controller.js';
 
 const shardId = 1;
 const clocks = { nowMs: 5_000, wallMs: 1_700_000_000_000 };
@@ -25,28 +23,6 @@ const plan: OperatorPlan = {
   steps: [{ kind: 'mergeShards', targetShardId: 2, version: 1 }],
   reason: 'asked for',
 };
-
-interface Driven extends FixedView {
-  readonly controller: OperatorController;
-  readonly sent: readonly string[];
-}
-
-/** Two neighbours on the same stores. */
-function driven(): Driven {
-  const shard = { replicas: { 1: 'v', 2: 'v' } as const, leader: 1, bytes: 1 };
-  const fixed = fixedView({ stores: [{}, {}, {}, {}], shards: [shard, shard] });
-  const sent: string[] = [];
-  const ids = new IdPool((count) => ids.give(1_000, count));
-  ids.top();
-  const controller = new OperatorController({
-    view: fixed.view,
-    table: fixed.operators,
-    ids,
-    send: (_storeId, { command }) => sent.push(command?.$case ?? ''),
-    finished: () => undefined,
-  });
-  return { ...fixed, controller, sent };
-}
 
 interface Merging extends Driven {
   readonly operator: Operator;

@@ -56,6 +56,16 @@ async function untilMergedByAsking(world: StoreWorld): Promise<void> {
   await untilMerged(world);
 }
 
+/**
+ * The merge has begun, and the source waits: placement looks for lagging replicas before it begins, and a store is lost right after.
+ * Without it nothing is merged, and unless someone asks nothing is taken back at once.
+ */
+async function untilItWaits(world: StoreWorld, leader = 1): Promise<void> {
+  await ask(world);
+  await world.crashStore(3);
+  await world.clock.until(() => descriptor(world, leader, 2)?.merge?.into !== undefined, 'the source waits');
+}
+
 t.test('a shard becomes a part of its neighbour on every store, wherever the two led', async (t) => {
   for (const rightLeader of [1, 2, 3]) {
     const world = await twoShards(rightLeader);
@@ -80,10 +90,7 @@ t.test(
   'while it waits the source serves nothing; without a replica nothing is merged, and it serves again',
   async (t) => {
     const world = await twoShards();
-    await ask(world);
-    // Placement looks for lagging replicas before it begins; this one is lost right after.
-    await world.crashStore(3);
-    await world.clock.until(() => descriptor(world, 1, 2)?.merge?.into !== undefined, 'the source waits');
+    await untilItWaits(world);
     t.same(await world.get(1, 'x', { shardId: 2 }), { error: 'serverIsBusy shard_merging' });
     t.same(await world.write(1, [set('x', '9')], {}, { shardId: 2 }), { error: 'serverIsBusy shard_merging' });
     t.same(await world.get(1, 'a'), { value: '1' }, 'the target serves its own keys');
@@ -106,10 +113,7 @@ async function cancel(world: StoreWorld, epoch: Shard['epoch']): Promise<number>
 t.test('a merge that has begun is taken back when placement asks, wherever the two lead', async (t) => {
   for (const rightLeader of [1, 2]) {
     const world = await twoShards(rightLeader);
-    await ask(world);
-    // Without it nothing is merged, and without being asked nothing is taken back so soon.
-    await world.crashStore(3);
-    await world.clock.until(() => descriptor(world, rightLeader, 2)?.merge?.into !== undefined, 'the source waits');
+    await untilItWaits(world, rightLeader);
     const beganAtMs = world.clock.nowMs;
     await cancel(world, descriptor(world, rightLeader, 2)?.epoch);
     await world.clock.until(() => descriptor(world, rightLeader, 2)?.merge?.into === undefined, 'it is taken back');
@@ -147,9 +151,7 @@ t.test(
   'while the target has no majority nobody can take the merge back; when it has one, the source serves',
   async (t) => {
     const world = await twoShards();
-    await ask(world);
-    await world.crashStore(3);
-    await world.clock.until(() => descriptor(world, 1, 2)?.merge?.into !== undefined, 'the source waits');
+    await untilItWaits(world);
     // The source has two of three left, the target one.
     await world.clock.resolve(world.store(2).store.replicas.destroy(1, 12));
     await cancel(world, descriptor(world, 1, 2)?.epoch);
