@@ -198,7 +198,7 @@ t.test('connect names what is wrong with where it was pointed', async (t) => {
   const cluster = await FakeCluster.start();
   t.teardown(() => cluster.stop());
   const connect = (options: object): Promise<unknown> =>
-    SkerryClient.connect({ placement: cluster.placement, connectTimeoutMs: 2_000, ...options });
+    SkerryClient.connect({ placement: cluster.placement, connectTimeoutMs: 20_000, ...options });
   const unknown = await errorOf(connect({ keyspace: 'nowhere' }));
   t.equal(unknown.code, 'KEYSPACE_NOT_FOUND');
   t.match(unknown.message, /nowhere/);
