@@ -4,7 +4,7 @@ import { PlacementService } from '../../src/gen/skerry/v1/placement.js';
 import type { CreateKeyspaceRequest } from '../../src/gen/skerry/v1/admin.js';
 import { KeyspaceState, Partitioning } from '../../src/gen/skerry/v1/meta.js';
 import type { RunningMember } from './support/running_members.js';
-import { call, startMember, startMembers, until } from './support/running_members.js';
+import { call, raftOfSeveral, startMember, startMembers, until } from './support/running_members.js';
 import { ScriptedStore, newWorld } from './support/scripted_stores.js';
 
 // A guard against hanging, not a measurement: the machine may be busy.
@@ -125,10 +125,8 @@ t.test('when the leader stops another takes over, and nothing is lost', async (t
     call(second.placement, PlacementService.getKeyspace, { clusterId, name: 'before' }),
   );
   t.equal(found.error, undefined);
-  for (const store of stores) {
-    t.ok(store.ended, 'the old leader ended the session');
-    store.connect(second.placement);
-  }
+  await until('the old leader has ended the sessions', () => stores.every((store) => store.ended));
+  for (const store of stores) store.connect(second.placement);
   const created = await persist(() => call(second.admin, AdminService.createKeyspace, wish(clusterId, 'after')));
   t.equal(created.keyspace?.state, KeyspaceState.READY);
   const { firstId } = await call(second.placement, PlacementService.allocateIds, { clusterId, count: 1 });
@@ -191,7 +189,7 @@ t.test('a member that was away catches up from the log', async (t) => {
   await call(leader.placement, PlacementService.registerStore, request);
   const info = await call(leader.placement, PlacementService.getClusterInfo, {});
   const list = info.members.map((m) => ({ id: m.memberId, address: m.address }));
-  const back = await startMember(dataDir, away.memberId, list);
+  const back = await startMember(dataDir, away.memberId, list, { raft: raftOfSeveral });
   t.teardown(() => Promise.all([back, ...members.filter((m) => m !== away)].map((m) => m.stop())));
   await until('it knows the store', async () => {
     const { stores } = await call(back.placement, PlacementService.listStoreAddresses, { clusterId });

@@ -1,11 +1,12 @@
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Client, MethodDefinition } from '@grpc/grpc-js';
 import { credentials } from '@grpc/grpc-js';
 import { silentLogger } from '../../../src/base/logger.js';
+import { freePorts } from '../../../src/cli/playground/free_ports.js';
 import { AdminClient } from '../../../src/gen/skerry/v1/admin.js';
 import { PlacementClient } from '../../../src/gen/skerry/v1/placement.js';
+import { AddressInUseError } from '../../../src/transport/grpc_server.js';
 import { placementConfigSchema } from '../../../placement/placement_config.js';
 import { PlacementServer } from '../../../placement/placement_server.js';
 
@@ -45,7 +46,12 @@ export async function startMember(
     fatal: (error) => void fatal.push(error),
     removed,
   });
-  await server.start();
+  try {
+    await server.start();
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
   const placement = new PlacementClient(server.address, credentials.createInsecure());
   const admin = new AdminClient(server.address, credentials.createInsecure());
   const stop = async (): Promise<void> => {
@@ -56,23 +62,30 @@ export async function startMember(
   return { memberId, server, placement, admin, fatal, stop };
 }
 
+/**
+ * Of a member among others. A log that does not sync for two election timeouts costs its member the leadership, and all members share
+ * a disk with whatever else runs here, so theirs are longer than those of a single member, which leads in any case.
+ */
+export const raftOfSeveral = { tickMs: 50 };
+
+/** Starts of the members with fresh ports when someone else took one of them in the meantime. */
+const portAttemptsMax = 5;
+
 /** Three members on free ports. */
 export async function startMembers(dataDir: string, settings: Settings = {}): Promise<RunningMember[]> {
-  const ports = await freePorts(3);
-  const members = ports.map((port, i) => ({ id: i + 1, address: `127.0.0.1:${port}` }));
-  return Promise.all(members.map(({ id }) => startMember(dataDir, id, members, settings)));
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = createServer();
-      return new Promise<typeof server>((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  for (let attempt = 1; ; attempt++) {
+    const ports = await freePorts(3);
+    const members = ports.map((port, i) => ({ id: i + 1, address: `127.0.0.1:${port}` }));
+    const starts = await Promise.allSettled(
+      members.map(({ id }) => startMember(dataDir, id, members, { raft: raftOfSeveral, ...settings })),
+    );
+    const failed = starts.find((start) => start.status === 'rejected');
+    const running = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []));
+    if (failed === undefined) return running;
+    await Promise.all(running.map((member) => member.stop()));
+    if (!(failed.reason instanceof AddressInUseError) || attempt === portAttemptsMax) throw failed.reason;
+    rmSync(dataDir, { recursive: true, force: true });
+  }
 }
 
 /** Calls a unary method: `call(client, PlacementService.getKeyspace, request)`. */
