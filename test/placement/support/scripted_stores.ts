@@ -1,7 +1,7 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { PlacementService } from '../../../src/gen/skerry/v1/placement.js';
 import { assert, must } from '../../../src/base/assert.js';
-import type { Label, Replica, Shard } from '../../../src/gen/skerry/v1/meta.js';
+import type { Epoch, Label, Replica, Shard } from '../../../src/gen/skerry/v1/meta.js';
 import { ReplicaRole } from '../../../src/gen/skerry/v1/meta.js';
 import type {
   CancelMerge,
@@ -19,8 +19,14 @@ import type {
 import { ReplicaChecksum, StoreReport, StoreSessionRequest } from '../../../src/gen/skerry/v1/placement.js';
 import { call } from './running_members.js';
 
+interface Led {
+  shard: Shard;
+  leaderStoreId: number;
+  term: number;
+}
+
 interface World {
-  readonly shards: Map<number, { shard: Shard; leaderStoreId: number; term: number }>;
+  readonly shards: Map<number, Led>;
   readonly stores: Map<number, ScriptedStore>;
 }
 
@@ -133,12 +139,9 @@ export class ScriptedStore {
         });
         return;
       case 'transferLeader': {
-        const at = must(this.world.shards.get(command.value.shardId), 'the shard');
-        const heir = must(
-          at.shard.replicas.find((r) => r.replicaId === command.value.toReplicaId),
-          'the heir',
-        );
-        if (at.leaderStoreId !== this.storeId) return;
+        const at = this.ledHere(command.value.shardId);
+        const heir = at?.shard.replicas.find((r) => r.replicaId === command.value.toReplicaId);
+        if (at === null || heir === undefined) return;
         this.world.stores.get(heir.storeId)?.lead(at.shard, at.term + 1);
         this.send({ noLongerLed: [command.value.shardId] });
         return;
@@ -170,6 +173,17 @@ export class ScriptedStore {
     }
   }
 
+  /**
+   * Null: this store does not lead the shard, there is none, or not any more as of this epoch. As with real stores, the command came
+   * too late then: placement sends one again that is not answered for some seconds, which may be just when it was carried out.
+   */
+  private ledHere(shardId: number, epoch?: Epoch): Led | null {
+    const at = this.world.shards.get(shardId);
+    if (at?.leaderStoreId !== this.storeId) return null;
+    const { confVer, version } = must(at.shard.epoch, 'an epoch');
+    return epoch === undefined || (confVer === epoch.confVer && version === epoch.version) ? at : null;
+  }
+
   /** Every connected store answers for its replica. */
   private verify({ shardId, checkId }: VerifyShard): void {
     for (const { replicaId, storeId } of this.world.shards.get(shardId)?.shard.replicas ?? []) {
@@ -186,8 +200,8 @@ export class ScriptedStore {
   }
 
   private change({ shardId, epoch, changes, joint }: ChangeReplicas): void {
-    const at = must(this.world.shards.get(shardId), 'the shard');
-    if (at.leaderStoreId !== this.storeId || at.shard.epoch?.confVer !== epoch?.confVer) return;
+    const at = this.ledHere(shardId);
+    if (at === null || at.shard.epoch?.confVer !== epoch?.confVer) return;
     let replicas: Replica[] = at.shard.replicas.map((r) => ({ ...r }));
     for (const { role, replicaId, storeId } of changes) {
       const present = replicas.find((r) => r.replicaId === replicaId);
@@ -206,8 +220,9 @@ export class ScriptedStore {
     this.lead({ ...at.shard, replicas, epoch: { confVer: confVer + 1, version } }, at.term);
   }
 
-  private split({ shardId, splitKey, into }: SplitShard): void {
-    const at = must(this.world.shards.get(shardId), 'the shard');
+  private split({ shardId, epoch: asked, splitKey, into }: SplitShard): void {
+    const at = this.ledHere(shardId, asked);
+    if (at === null) return;
     const { confVer, version } = must(at.shard.epoch, 'an epoch');
     const epoch = { confVer, version: version + 1 };
     const ids = into?.replicaIds ?? [];
@@ -232,11 +247,11 @@ export class ScriptedStore {
   }
 
   /** All at once: real stores need some time. */
-  private merge({ shardId, targetShardId }: MergeShard): void {
+  private merge({ shardId, epoch, targetShardId }: MergeShard): void {
     const { shards } = this.world;
-    const source = must(shards.get(shardId), 'the source');
-    const at = must(shards.get(targetShardId), 'the target');
-    if (source.leaderStoreId !== this.storeId || at.leaderStoreId !== this.storeId) return;
+    const source = this.ledHere(shardId, epoch);
+    const at = this.ledHere(targetShardId);
+    if (source === null || at === null) return;
     const { confVer, version: own } = must(at.shard.epoch, 'an epoch');
     const version = Math.max(own, source.shard.epoch?.version ?? 0) + 1;
     const below = Buffer.compare(source.shard.startKey, at.shard.startKey) < 0;
