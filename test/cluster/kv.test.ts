@@ -100,7 +100,7 @@ t.test('a cluster of real processes serves keys and values', async (t) => {
     const keyspaceId = (keyspace as { keyspaceId: number }).keyspaceId;
     const store = await ReflectionClient.connect(cluster.stores[0]?.address ?? '', 'skerry.v1.Kv');
     t.teardown(() => store.close());
-    const header = { clusterId, keyspaceId, allowForward: true, timeoutMs: 5000 };
+    const header = { clusterId, keyspaceId, allowForward: true, timeoutMs: 20_000 };
     // Any store takes it: one that does not lead the key's shard passes it on.
     for (let i = 0; i < 8; i++) {
       const key = Buffer.from(`stranger-${i}`);
@@ -133,7 +133,7 @@ t.test('a cluster of real processes serves keys and values', async (t) => {
     const keyspaceId = (keyspace as { keyspaceId: number }).keyspaceId;
     const store = await ReflectionClient.connect(cluster.stores[0]?.address ?? '', 'skerry.v1.Kv');
     t.teardown(() => store.close());
-    const header = { clusterId, keyspaceId, allowForward: true, timeoutMs: 5000 };
+    const header = { clusterId, keyspaceId, allowForward: true, timeoutMs: 20_000 };
     const kv = { key: Buffer.from('k'), value: Buffer.from('v') };
     const detailOf = async (request: object): Promise<unknown> =>
       ((await store.call('Set', request))['error'] as { detail: string } | null)?.detail;
@@ -166,7 +166,7 @@ t.test('a cluster of real processes serves keys and values', async (t) => {
     t.equal(await codes(client.set(Buffer.alloc(4097), 'v')), 'INVALID_ARGUMENT');
     t.equal(await codes(client.set('k', Buffer.alloc(8 * 2 ** 20 + 1))), 'INVALID_ARGUMENT');
     t.equal(
-      await codes(SkerryClient.connect({ placement: cluster.placement, keyspace: 'none', connectTimeoutMs: 5000 })),
+      await codes(SkerryClient.connect({ placement: cluster.placement, keyspace: 'none', connectTimeoutMs: 30_000 })),
       'KEYSPACE_NOT_FOUND',
     );
     t.equal(
@@ -185,7 +185,13 @@ t.test('a cluster of real processes serves keys and values', async (t) => {
   await t.test('each pair of stores has exactly one TCP connection between them', async (t) => {
     const pids = cluster.stores.map((store) => store.pid);
     for (const [i, a] of pids.entries()) {
-      for (const b of pids.slice(i + 1)) t.equal(connectionsBetween(a, b), 1, `stores ${a} and ${b}`);
+      for (const b of pids.slice(i + 1)) {
+        // One that a busy machine kept silent for too long is just being made anew.
+        await eventually(`stores ${a} and ${b} have one connection`, () =>
+          connectionsBetween(a, b) === 1 ? true : null,
+        );
+        t.equal(connectionsBetween(a, b), 1, `stores ${a} and ${b}`);
+      }
     }
   });
 });

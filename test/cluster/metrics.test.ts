@@ -3,7 +3,7 @@ import { get } from 'node:http';
 import t from 'tap';
 import { packageRoot } from '../../src/cli/playground/package_root.js';
 import { SkerryClient } from '../../src/client/index.js';
-import { clusterFor } from './support.js';
+import { clusterFor, eventually } from './support.js';
 
 // A guard against hanging, not a measurement: this starts a whole cluster on a machine that may be busy.
 t.setTimeout(300_000);
@@ -71,7 +71,11 @@ t.test('stores and placement members tell Prometheus what operators need, by its
   for (let i = 0; i < 32; i++) await client.set(`key-${i}`, 'value');
   for (let i = 0; i < 32; i++) await client.get(`key-${i}`);
   client.close();
-  const stores = await Promise.all(cluster.stores.map((store) => fetchPage(store.ready.metrics)));
+  // The pages are of different moments: while a shard changes its leader, two stores may claim it, or none.
+  const stores = await eventually('every shard is led once', async () => {
+    const pages = await Promise.all(cluster.stores.map((store) => fetchPage(store.ready.metrics)));
+    return pages.reduce((total, page) => total + sampleOf(page, 'skerry_leaders'), 0) === 6 ? pages : null;
+  });
   const store = stores[0] ?? '';
   const placement = await fetchPage(cluster.placements[0]?.ready.metrics);
   const all = new Map([...families(store), ...families(placement)]);

@@ -27,7 +27,13 @@ t.test('clients go on while the placement leader of three is stopped, and the ot
       return leaderId !== 0 && leaderId !== status.leaderId ? leaderId : null;
     }),
   );
-  await cluster.withAdmin((admin) => admin.createKeyspace('later', { shards: 4, wait: true }));
+  await cluster.withAdmin(async (admin) => {
+    // It needs every store, and those come to the new leader in their own time.
+    await eventually('the stores are connected to the new leader', async () =>
+      (await admin.listStores()).every((s) => s.lastHeartbeatAgeMs >= 0) ? true : null,
+    );
+    await admin.createKeyspace('later', { shards: 4, wait: true });
+  });
   const other = await SkerryClient.connect({ placement: cluster.placement, keyspace: 'later' });
   t.teardown(() => other.close());
   await other.set('made', 'after the failover');
