@@ -13,7 +13,7 @@ import { UsageError } from './options.js';
 import { cpuSeconds } from './process_cpu.js';
 
 /** How long three fresh members may take to elect a leader, and a member to end, milliseconds. */
-const readyMsMax = 30_000;
+const readyMsMax = 120_000;
 const stopMsMax = 5_000;
 /** Connections to the leader, used in turn: one HTTP/2 connection would hold its throughput down. */
 const connections = 4;

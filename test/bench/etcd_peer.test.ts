@@ -9,8 +9,8 @@ import { startEtcdTarget } from '../../bench/support/etcd_target.js';
 import { readOptions, UsageError } from '../../bench/support/options.js';
 import { packageRoot } from '../../src/cli/playground/package_root.js';
 
-// A guard against hanging, not a measurement.
-t.setTimeout(120_000);
+// A guard against hanging, not a measurement: processes start slowly on a busy machine.
+t.setTimeout(280_000);
 
 /** A test that owns things to be given back at its end. */
 interface Owner {
