@@ -2,26 +2,68 @@ import { AdminClient, SkerryError } from '../src/client/index.js';
 import type { SkerryClient } from '../src/client/index.js';
 import { BenchCluster, keyspace, pause } from './support/bench_cluster.js';
 import { retryMs, writableMsMax } from './support/limits.js';
-import { readOptions } from './support/options.js';
+import type { ServerProcess } from '../src/cli/playground/server_process.js';
+import type { OptionsOf } from './support/options.js';
+import { readOptions, UsageError } from './support/options.js';
 import { Report } from './support/report.js';
 import { keyPerShard } from './support/shard_keys.js';
 
 /**
  * `npm run bench -- failover --shards 10000`: kill -9 of a store that leads a third of the shards, all of them idle, and then one
- * write to every shard at once. How long until 99% and all of them have been written, counted from the kill. With `--stall 10` the store
- * is stopped (SIGSTOP) for so many seconds in place of the kill.
+ * write to every shard at once. How long until 99% and all of them have been written, counted from the kill. In place of the kill
+ * `--stall 10` stops the store (SIGSTOP) for so many seconds, and `--held-disk 10` has its disk write and sync nothing for as long.
  */
 const specs = {
   shards: { kind: 'integer', about: 'shards', default: 10_000, min: 3, max: 16_384 },
   runs: { kind: 'integer', about: 'kills, one store after the other', default: 3, min: 1, max: 1_000 },
-  stall: { kind: 'number', about: 'seconds of SIGSTOP in place of a kill; 0: a kill', default: 0, min: 0, max: 600 },
+  stall: { kind: 'number', about: 'seconds of SIGSTOP in place of a kill', default: 0, min: 0, max: 600 },
+  'held-disk': {
+    kind: 'number',
+    about: 'seconds without a write or sync on its disk in place of a kill',
+    default: 0,
+    min: 0,
+    max: 600,
+  },
   json: { kind: 'text', about: 'file for the report', default: 'bench-results/failover.json' },
 } as const;
 
+/** What happens to a store, and how it ends. */
+interface Fault {
+  /** Of the stores that it is to happen to. */
+  readonly nodeOptions: string;
+  begin(store: ServerProcess): Promise<void>;
+  /** `begunMs`: by performance.now(). */
+  end(store: ServerProcess, begunMs: number): Promise<void>;
+}
+
+const killed: Fault = { nodeOptions: '', begin: (store) => store.kill(), end: (store) => store.start() };
+
+/** For a time, from a signal to another. */
+function lasting(seconds: number, begin: NodeJS.Signals, end: NodeJS.Signals, nodeOptions = ''): Fault {
+  return {
+    nodeOptions,
+    begin: async (store) => void process.kill(store.pid, begin),
+    end: async (store, begunMs) => {
+      await pause(Math.max(0, begunMs + seconds * 1_000 - performance.now()));
+      process.kill(store.pid, end);
+    },
+  };
+}
+
+function faultOf(options: OptionsOf<typeof specs>): Fault {
+  const { stall, 'held-disk': heldDisk } = options;
+  if (stall > 0 && heldDisk > 0) throw new UsageError('--stall and --held-disk exclude each other');
+  if (stall > 0) return lasting(stall, 'SIGSTOP', 'SIGCONT');
+  if (heldDisk === 0) return killed;
+  const module = new URL('./support/held_disk.js', import.meta.url).href;
+  return lasting(heldDisk, 'SIGUSR2', 'SIGUSR2', `--import=${module}`);
+}
+
 export async function run(args: string[]): Promise<void> {
   const options = readOptions(args, specs);
+  const fault = faultOf(options);
   const report = new Report('failover', options);
-  const cluster = await BenchCluster.start();
+  const cluster = await BenchCluster.start({ nodeOptions: fault.nodeOptions });
   try {
     const startMs = performance.now();
     await cluster.createKeyspace({ shards: options.shards });
@@ -31,7 +73,7 @@ export async function run(args: string[]): Promise<void> {
       for (let run = 0; run < options.runs; run++) {
         report.add(
           `${options.shards} shards`,
-          await once(cluster, client, keyPerShard(options.shards), run % 3, options.stall),
+          await once(cluster, client, keyPerShard(options.shards), run % 3, fault),
         );
       }
     } finally {
@@ -48,7 +90,7 @@ async function once(
   client: SkerryClient,
   keys: readonly string[],
   victim: number,
-  stallSeconds: number,
+  fault: Fault,
 ): Promise<Record<string, number>> {
   // Every route is known and every shard has been used, then all rest.
   await writeAll(client, keys, performance.now());
@@ -60,17 +102,11 @@ async function once(
   const beforeWithout = await writesOfIdle(client, keys);
   await cluster.untilIdle();
   const before = await cluster.counters();
-  const killedMs = performance.now();
-  if (stallSeconds > 0) process.kill(store.pid, 'SIGSTOP');
-  else await store.kill();
-  const times = await writeAll(client, keys, killedMs);
-  if (stallSeconds > 0) {
-    // Before the counters are read: a store that is stopped answers nobody.
-    await pause(Math.max(0, killedMs + stallSeconds * 1_000 - performance.now()));
-    process.kill(store.pid, 'SIGCONT');
-  }
+  const begunMs = performance.now();
+  await fault.begin(store);
+  const times = await writeAll(client, keys, begunMs);
   const after = await cluster.counters();
-  if (stallSeconds === 0) await store.start();
+  await fault.end(store, begunMs);
   await pause(1_000);
   const at = (share: number): number =>
     (times[Math.min(times.length - 1, Math.ceil(times.length * share) - 1)] ?? NaN) / 1000;

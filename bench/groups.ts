@@ -43,10 +43,9 @@ export async function run(args: string[]): Promise<void> {
 /** Stores that can be told to collect garbage: a heap snapshot does, and it goes to a directory of its own. */
 async function withCluster(shards: number, use: (cluster: BenchCluster) => Promise<void>): Promise<void> {
   const snapshots = mkdtempSync(join(tmpdir(), 'skerry-heap-'));
-  const before = process.env['NODE_OPTIONS'];
-  process.env['NODE_OPTIONS'] = `${before ?? ''} --heapsnapshot-signal=SIGUSR2 --diagnostic-dir=${snapshots}`;
   try {
-    const cluster = await BenchCluster.start();
+    const nodeOptions = `--heapsnapshot-signal=SIGUSR2 --diagnostic-dir=${snapshots}`;
+    const cluster = await BenchCluster.start({ nodeOptions });
     try {
       const startMs = performance.now();
       await cluster.createKeyspace({ shards });
@@ -56,8 +55,6 @@ async function withCluster(shards: number, use: (cluster: BenchCluster) => Promi
       await cluster.stop();
     }
   } finally {
-    if (before === undefined) delete process.env['NODE_OPTIONS'];
-    else process.env['NODE_OPTIONS'] = before;
     rmSync(snapshots, { recursive: true, force: true });
   }
 }

@@ -20,9 +20,14 @@ export class BenchCluster {
     this.local = local;
   }
 
-  static async start(options: { readonly dataDir?: string } = {}): Promise<BenchCluster> {
+  /** `nodeOptions`: of the stores, beyond NODE_OPTIONS. */
+  static async start(
+    options: { readonly dataDir?: string; readonly nodeOptions?: string } = {},
+  ): Promise<BenchCluster> {
     const dataDir = options.dataDir === '' ? undefined : options.dataDir;
-    return new BenchCluster(await startLocalCluster({ stores: 3, placements: 1, dataDir }));
+    const nodeOptions = `${process.env['NODE_OPTIONS'] ?? ''} ${options.nodeOptions ?? ''}`;
+    const storeEnvironment = { NODE_OPTIONS: nodeOptions };
+    return new BenchCluster(await startLocalCluster({ stores: 3, placements: 1, dataDir, storeEnvironment }));
   }
 
   /** Creates the keyspace and waits until every shard has had a leader. `splitKeys` make a range keyspace. */

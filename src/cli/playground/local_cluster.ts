@@ -28,6 +28,8 @@ export interface LocalClusterOptions {
   /** Further flags for every server of a kind. */
   readonly storeFlags?: readonly string[] | undefined;
   readonly placementFlags?: readonly string[] | undefined;
+  /** Environment of every store beyond this process's own. */
+  readonly storeEnvironment?: Readonly<Record<string, string>> | undefined;
   /** Told of each step, in words. */
   readonly onProgress?: ((message: string) => void) | undefined;
   /** Gives the start up: what was started is stopped again. */
@@ -142,6 +144,7 @@ export class LocalCluster {
       name,
       binary: 'skerry-store',
       logFile: join(this.dataDir, `${name}.log`),
+      environment: this.#options.storeEnvironment,
       flags: (address) => [
         ...['--address', address ?? '127.0.0.1:0', '--placement', this.placement],
         // Every store stands for a machine of its own.

@@ -24,6 +24,8 @@ export interface ServerSpec {
   /** Flags for a start; `address` is the one that it had before, if it ran before. */
   readonly flags: (address: string | null) => readonly string[];
   readonly logFile: string;
+  /** Beyond this process's own. */
+  readonly environment?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
@@ -80,7 +82,7 @@ export class ServerProcess {
         // Ctrl-C in a terminal is for us; we stop the servers in order.
         detached: true,
         cwd: packageRoot,
-        env: fromSource ? { ...process.env, SKERRY_FROM_SOURCE: '1' } : process.env,
+        env: { ...process.env, ...this.#spec.environment, ...(fromSource ? { SKERRY_FROM_SOURCE: '1' } : {}) },
       },
     );
     this.#child = child;
