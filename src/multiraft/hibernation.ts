@@ -53,6 +53,11 @@ export class Hibernation {
     return true;
   }
 
+  /** A heartbeat that asks for sleep waits for the turn to obey. */
+  get isAsked(): boolean {
+    return this.asked !== null;
+  }
+
   private answered(from: number, asleep: boolean): void {
     const sleepers = (this.sleepers ?? []).filter((id) => id !== from);
     if (asleep) sleepers.push(from);

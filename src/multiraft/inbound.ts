@@ -93,8 +93,18 @@ export class Inbound implements TransportHandlers {
     peer?.deliver(fromHost, message);
   }
 
+  /** Most groups have nothing to do for a heartbeat but to answer it: that is done here, not in the turn. */
   beat(fromHost: number, beat: Beat): void {
     if (!isRunning(this.host)) return;
+    try {
+      this.host.leaseClock.stampNow();
+      this.takeBeat(fromHost, beat);
+    } catch (error) {
+      this.host.fail(error);
+    }
+  }
+
+  private takeBeat(fromHost: number, beat: Beat): void {
     this.liveness.heard(fromHost);
     if (this.suspects.heard(fromHost, beat.syncAgeMs)) this.campaigns.hostLost(fromHost);
     const heartbeats = this.suspects.isSuspect(fromHost) ? [] : beat.heartbeats;

@@ -20,6 +20,9 @@
  *          └─ 5. committed entries of all groups ─▶ one engine batch              apply_loop.ts, apply_pass.ts
  *                ─▶ outcomes to proposers, reads released, effects
  *
+ * Most heartbeats, and the answers to them, ask a group for nothing else: those pass by the turn, from the ticker and from incoming beats
+ * straight into the host's next beat (deliverBeat in peer.ts), since with thousands of awake groups they are nearly all that happens.
+ *
  * Nothing waits to fill a batch: a batch is what gathered while the disk or the loop was busy.
  *
  * What depends on what:

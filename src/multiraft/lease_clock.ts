@@ -46,8 +46,8 @@ export class HostLeaseClock implements LeaseClock {
     this.startedMs = this.stampMs = this.lastTickMs = runtime.nowMs();
   }
 
-  /** A turn begins. */
-  turnBegins(): void {
+  /** A turn or a beat begins: what is sent and heard from now on is stamped with this moment. A stamp from before would promise less than leaders count on. */
+  stampNow(): void {
     this.stampMs = this.runtime.nowMs();
   }
 

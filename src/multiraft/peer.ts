@@ -202,9 +202,26 @@ export class Peer implements Group, StorageOwner {
     this.take(fromHost, message);
   }
 
-  /** A heartbeat or the answer to one. */
+  /** A heartbeat or the answer to one. The turn has it only if there is more to do for the group. */
   deliverBeat(fromHost: number, message: Message, sleep: BeatSleep): void {
-    if (!this.stopped && this.hibernation.heard(message, sleep)) this.take(fromHost, message);
+    if (this.stopped || !this.hibernation.heard(message, sleep)) return;
+    if (this.dirty || this.hibernation.isAsked) {
+      this.take(fromHost, message);
+      return;
+    }
+    this.learnHost(message.from, fromHost);
+    this.core.step(message);
+    this.sendOrMarkDirty();
+  }
+
+  /** Outside of the turn: sends what the core has to say if that is all there is to do, else the turn sees to it. */
+  private sendOrMarkDirty(): void {
+    const messages = this.core.takeMessages();
+    if (messages === null) this.markDirty();
+    else if (messages.length > 0) {
+      for (const message of messages) this.dispatch(message);
+      this.parts.turn.wake();
+    }
   }
 
   /** True when that message is from whom this replica follows. */
@@ -249,7 +266,7 @@ export class Peer implements Group, StorageOwner {
   }
 
   tick(): void {
-    if (this.core.tick() && this.core.hasReady()) this.markDirty();
+    if (this.core.tick() && !this.dirty) this.sendOrMarkDirty();
     if (this.core.role === 'leader') this.hibernation.tickLeader();
     // Otherwise a replica that was removed while nobody could tell it would believe in its leader for ever.
     if (this.core.isDeaf()) this.forgetLeader();
@@ -344,12 +361,14 @@ export class Peer implements Group, StorageOwner {
 
   private handle(ready: Ready): void {
     for (const state of ready.readStates) this.reads?.settle(state);
-    for (const message of ready.messages) {
-      if (message.to === appendThread) this.appends.append(message);
-      else if (message.to === applyThread) this.parts.apply.add(this, message);
-      else if (message.type === MsgType.MsgSnap) this.parts.sender.request(this, message);
-      else this.parts.outbox.send(this, message);
-    }
+    for (const message of ready.messages) this.dispatch(message);
+  }
+
+  private dispatch(message: Message): void {
+    if (message.to === appendThread) this.appends.append(message);
+    else if (message.to === applyThread) this.parts.apply.add(this, message);
+    else if (message.type === MsgType.MsgSnap) this.parts.sender.request(this, message);
+    else this.parts.outbox.send(this, message);
   }
 
   /** A response whose disk work is done: the core's own are stepped, the others leave now. */

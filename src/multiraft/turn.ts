@@ -59,7 +59,7 @@ export class Turn {
    */
   private run(): void {
     this.host.counters.turns++;
-    this.host.leaseClock.turnBegins();
+    this.host.leaseClock.stampNow();
     // The log may have found damage by itself; a damaged group must not append behind what was lost.
     for (const groupId of this.host.log.damaged) this.host.quarantine(groupId);
     this.writer.deliver();

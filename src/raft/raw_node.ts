@@ -30,6 +30,7 @@ import { tick } from './tick.js';
 import type { Progress } from './tracker/progress.js';
 
 const noReadStates: readonly ReadState[] = Object.freeze([]);
+const noMessages: readonly Message[] = Object.freeze([]);
 
 /**
  * One peer of a Raft group: the core with its surface. Not reentrant. Everything is deterministic: the same storage,
@@ -269,10 +270,27 @@ export class RawNode {
   }
 
   hasReady(): boolean {
+    return this.core.outbox.length > 0 || this.hasWork();
+  }
+
+  /**
+   * The messages of a Ready that would hold nothing else, none if there is no Ready; null: there is more to do than to send. Heartbeats and
+   * the answers to them are nearly always alone, and what a whole Ready costs is most of what they cost.
+   */
+  takeMessages(): readonly Message[] | null {
+    if (this.hasWork()) return null;
+    const { core } = this;
+    if (core.outbox.length === 0) return noMessages;
+    const messages = core.outbox;
+    core.outbox = [];
+    return messages;
+  }
+
+  /** There is a Ready with more in it than messages that may leave at once. */
+  private hasWork(): boolean {
     const { core } = this;
     const { log, leadership } = core;
     return (
-      core.outbox.length > 0 ||
       core.deferred.length > 0 ||
       core.readStates.length > 0 ||
       log.unstable.hasNextEntries() ||

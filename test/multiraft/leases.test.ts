@@ -1,6 +1,9 @@
 import t from 'tap';
+import { assert } from '../../src/base/assert.js';
 import { HostLeaseClock, leaseMarginPercent } from '../../src/multiraft/lease_clock.js';
 import { defaultOptions } from '../../src/multiraft/options.js';
+import { Peer } from '../../src/multiraft/peer.js';
+import { calmLink } from '../../src/transport/memory_network.js';
 import { VirtualClock, VirtualRuntime } from '../support/virtual_runtime.js';
 import { Cluster, type ClusterOptions } from './cluster.js';
 
@@ -225,6 +228,35 @@ t.test('a group that is told of a new range takes a round first', async (t) => {
   const before = reads(cluster);
   await cluster.clock.resolve(cluster.read(1, 1, 'a'));
   t.same(reads(cluster), { ...before, byRound: before.byRound + 1, rounds: before.rounds + 1 });
+  await cluster.close();
+});
+
+t.test('a voter promises from when it hears a heartbeat, not from its last turn or tick', async (t) => {
+  const cluster = await leased();
+  const latencyMs = 37;
+  cluster.network.setPolicy(1, 2, { ...calmLink, delayMinMs: latencyMs, delayMaxMs: latencyMs });
+  await cluster.clock.advance(5 * tickMs);
+  const sentAtMs = new Set<number>();
+  const { transport } = cluster.host(1);
+  const send = transport.sendBeat.bind(transport);
+  transport.sendBeat = (to, beat) => {
+    if (to === 2 && beat.heartbeats.length > 0) sentAtMs.add(cluster.clock.nowMs);
+    return send(to, beat);
+  };
+  const voter = cluster.group(2, 1);
+  assert(voter instanceof Peer, 'groups are peers');
+  const heardAtMs: number[] = [];
+  for (let at = 0, leftMs = 0; at < 20 * tickMs; at++) {
+    const beforeMs = leftMs;
+    await cluster.clock.advance(1);
+    leftMs = voter.core.promiseLeft;
+    if (leftMs === promiseMs && beforeMs !== promiseMs) heardAtMs.push(cluster.clock.nowMs);
+  }
+  t.ok(heardAtMs.length >= 8, 'promises are made in full');
+  t.ok(
+    heardAtMs.every((ms) => sentAtMs.has(ms - latencyMs)),
+    'each begins when a heartbeat arrives',
+  );
   await cluster.close();
 });
 

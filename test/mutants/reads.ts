@@ -168,6 +168,12 @@ const answerFaults: readonly Mutant[] = [
 ];
 
 const leaseFaults: readonly Mutant[] = [
+  {
+    name: 'promise-begins-with-the-last-turn',
+    breaks: 'INV-15: a voter promises from when it hears its leader',
+    edits: [{ file: 'src/multiraft/inbound.ts', find: '      this.host.leaseClock.stampNow();\n', replace: '' }],
+    killedBy: ['multiraft/leases'],
+  },
   mutant(
     'lease-is-still-being-leader',
     'INV-15, known fault of peers: a lease that outlives an election',
