@@ -1,11 +1,13 @@
 import { AdminClient, SkerryError } from '../src/client/index.js';
 import type { SkerryClient } from '../src/client/index.js';
+import type { ShardRoute } from '../src/gen/skerry/v1/meta.js';
 import { BenchCluster, keyspace, pause } from './support/bench_cluster.js';
 import { retryMs, writableMsMax } from './support/limits.js';
 import type { ServerProcess } from '../src/cli/playground/server_process.js';
 import type { OptionsOf } from './support/options.js';
 import { readOptions, UsageError } from './support/options.js';
 import { Report } from './support/report.js';
+import { scrape } from './support/prometheus_text.js';
 import { keyPerShard } from './support/shard_keys.js';
 
 /**
@@ -95,49 +97,52 @@ async function once(
   // Every route is known and every shard has been used, then all rest.
   await writeAll(client, keys, performance.now());
   await cluster.untilIdle();
-  const leaders = await leadersByStore(cluster);
+  const leaders = await leaderStores(cluster);
   const store = cluster.local.stores[victim];
   if (store === undefined) throw new Error('there are three stores');
-  const led = leaders.get(store.ready.storeId ?? 0) ?? 0;
-  const beforeWithout = await writesOfIdle(client, keys);
+  const others = cluster.local.stores.filter((other) => other !== store);
+  const beforeWithout = Math.max(...(await writeAll(client, keys, performance.now())));
   await cluster.untilIdle();
-  const before = await cluster.counters();
+  const [before, electionsBefore] = [await cluster.counters(), await electionsOf(others)];
   const begunMs = performance.now();
   await fault.begin(store);
   const times = await writeAll(client, keys, begunMs);
-  const after = await cluster.counters();
+  const [after, electionsAfter] = [await cluster.counters(), await electionsOf(others)];
   await fault.end(store, begunMs);
   await pause(1_000);
-  const at = (share: number): number =>
-    (times[Math.min(times.length - 1, Math.ceil(times.length * share) - 1)] ?? NaN) / 1000;
+  const wasLed = (at: number): boolean => leaders[at] === store.ready.storeId;
+  const led = times.filter((_, at) => wasLed(at));
+  const notLed = times.filter((_, at) => !wasLed(at));
   const cpu = [1, 2, 3].filter((n) => n !== victim + 1).map((n) => `CPU store ${n}`);
   return {
-    '99% of shards writable s': at(0.99),
-    'all shards writable s': at(1),
-    'half of the shards writable s': at(0.5),
-    'shards that the store led': led,
-    'the same writes without a kill, all s': beforeWithout,
-    'CPU of the others s': cpu.reduce((sum, name) => sum + ((after.get(name) ?? 0) - (before.get(name) ?? 0)), 0),
+    '99% of shards writable s': secondsAt(times, 0.99),
+    'all shards writable s': secondsAt(times, 1),
+    'half of the shards writable s': secondsAt(times, 0.5),
+    'shards that the store led': led.length,
+    'half of those writable s': secondsAt(led, 0.5),
+    '99% of those writable s': secondsAt(led, 0.99),
+    '99% of the others writable s': secondsAt(notLed, 0.99),
+    'the same writes without a fault, all s': beforeWithout / 1_000,
+    'elections started': electionsAfter - electionsBefore,
+    'CPU of the other stores s': cpu.reduce((sum, name) => sum + ((after.get(name) ?? 0) - (before.get(name) ?? 0)), 0),
     'CPU client s': (after.get('CPU client') ?? 0) - (before.get('CPU client') ?? 0),
   };
 }
 
-/** What the writes alone take: the sleeping shards wake, and the client has its share of the machine. */
-async function writesOfIdle(client: SkerryClient, keys: readonly string[]): Promise<number> {
-  const startMs = performance.now();
-  const times = await writeAll(client, keys, startMs);
-  return (times.at(-1) ?? NaN) / 1000;
+/** Seconds after which that share of the times, in milliseconds, was over. */
+function secondsAt(times: readonly number[], share: number): number {
+  const sorted = [...times].sort((a, b) => a - b);
+  return (sorted[Math.ceil(sorted.length * share) - 1] ?? NaN) / 1_000;
 }
 
-/** One write per key, all at once. When each was acknowledged, milliseconds since `sinceMs`, ascending. */
-async function writeAll(client: SkerryClient, keys: readonly string[], sinceMs: number): Promise<number[]> {
-  const times = await Promise.all(
+/** One write per key, all at once. When each was acknowledged, milliseconds since `sinceMs`. */
+function writeAll(client: SkerryClient, keys: readonly string[], sinceMs: number): Promise<number[]> {
+  return Promise.all(
     keys.map(async (key) => {
       await setPatiently(client, key);
       return performance.now() - sinceMs;
     }),
   );
-  return times.sort((a, b) => a - b);
 }
 
 /** As a caller that is told to come back later: the time until then counts. */
@@ -154,16 +159,21 @@ async function setPatiently(client: SkerryClient, key: string): Promise<void> {
   }
 }
 
-async function leadersByStore(cluster: BenchCluster): Promise<Map<number, number>> {
+/** The leader's store of each shard, in the order of their keys. */
+async function leaderStores(cluster: BenchCluster): Promise<number[]> {
   const admin = await AdminClient.connect({ placement: cluster.local.placement });
   try {
-    const leaders = new Map<number, number>();
-    for await (const { route } of admin.listShards(keyspace)) {
-      const storeId = route?.leaderStoreId ?? 0;
-      leaders.set(storeId, (leaders.get(storeId) ?? 0) + 1);
-    }
-    return leaders;
+    const routes: ShardRoute[] = [];
+    for await (const { route } of admin.listShards(keyspace)) if (route !== undefined) routes.push(route);
+    const startOf = ({ shard }: ShardRoute): Uint8Array => shard?.startKey ?? Buffer.alloc(0);
+    routes.sort((a, b) => Buffer.compare(startOf(a), startOf(b)));
+    return routes.map(({ leaderStoreId }) => leaderStoreId);
   } finally {
     admin.close();
   }
+}
+
+async function electionsOf(stores: readonly ServerProcess[]): Promise<number> {
+  const pages = await Promise.all(stores.map((store) => scrape(store.ready.metrics ?? '')));
+  return pages.reduce((sum, page) => sum + (page.get('skerry_elections_started_total') ?? 0), 0);
 }
