@@ -2,7 +2,7 @@ import { AdminClient, SkerryError } from '../src/client/index.js';
 import type { SkerryClient } from '../src/client/index.js';
 import type { ShardRoute } from '../src/gen/skerry/v1/meta.js';
 import { BenchCluster, keyspace, pause } from './support/bench_cluster.js';
-import { retryMs, writableMsMax } from './support/limits.js';
+import { retryMs, signalMs, writableMsMax } from './support/limits.js';
 import type { ServerProcess } from '../src/cli/playground/server_process.js';
 import type { OptionsOf } from './support/options.js';
 import { readOptions, UsageError } from './support/options.js';
@@ -44,7 +44,10 @@ const killed: Fault = { nodeOptions: '', begin: (store) => store.kill(), end: (s
 function lasting(seconds: number, begin: NodeJS.Signals, end: NodeJS.Signals, nodeOptions = ''): Fault {
   return {
     nodeOptions,
-    begin: async (store) => void process.kill(store.pid, begin),
+    begin: async (store) => {
+      process.kill(store.pid, begin);
+      await pause(signalMs);
+    },
     end: async (store, begunMs) => {
       await pause(Math.max(0, begunMs + seconds * 1_000 - performance.now()));
       process.kill(store.pid, end);

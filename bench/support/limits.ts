@@ -14,3 +14,5 @@ export const placementRestMs = 20_000;
 export const rebalanceMsMax = 3_600_000;
 /** After how long a write that was refused without a hint is tried again, milliseconds. */
 export const retryMs = 100;
+/** How long a signal may take until it has its effect, milliseconds. */
+export const signalMs = 100;

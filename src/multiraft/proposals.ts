@@ -189,8 +189,10 @@ export class Proposals {
     if (this.waiters.size > 0) this.undetermined(this.waiters.takeThrough(index));
   }
 
+  /** Their fates are awaited for a while, except where the disk stalls: nothing is applied here then, and whoever leads now can tell. */
   leadershipLost(): void {
-    this.waiters.leadershipLost(this.host.tick + this.host.options.outcomeTimeoutTicks);
+    const { tick, diskStalled, options } = this.host;
+    this.waiters.leadershipLost(tick + (diskStalled ? 1 : options.outcomeTimeoutTicks));
   }
 
   expire(): void {

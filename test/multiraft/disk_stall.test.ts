@@ -40,7 +40,9 @@ t.test('a host whose disk does not sync hands its leaderships over, and takes no
   await cluster.clock.until(() => !leaders(cluster).includes(1), 'all leaderships are elsewhere', 1_500);
   t.match(multiRaft.stats(), { diskStalled: true, diskStalls: 1, handovers: 6, leaders: 0 });
   t.ok(multiRaft.stats().syncAgeMs >= 2_000);
+  const handedOverMs = cluster.clock.nowMs;
   t.match(await cluster.clock.resolve(outcome), { status: 'undetermined' }, 'it cannot apply what it has not on disk');
+  t.ok(cluster.clock.nowMs - handedOverMs <= 200, 'and says so at once: whoever leads now can tell');
   const leader = cluster.leaderHost(1);
   t.equal(await cluster.clock.resolve(cluster.read(leader, 1, 'a')), '1', 'the others have it');
   const elections = multiRaft.stats().electionsStarted;

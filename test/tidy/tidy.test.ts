@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import t from 'tap';
+import { nodeFlags } from '../../src/cli/playground/server_process.js';
 
 /**
  * Keeps the tree tidy where lint does not look: circular imports, focus markers, file names, and that the two
@@ -74,5 +75,20 @@ t.test('assertions are never compiled out: nothing reads NODE_ENV', async (t) =>
   for (const [file, content] of text) {
     if (file.startsWith('test')) continue;
     t.notOk(content.includes('NODE_ENV'), file);
+  }
+});
+
+t.test('servers have the same Node.js flags in deploy/ as in the playground', async (t) => {
+  const deployed = ['compose.yaml', 'systemd/skerry-store.service', 'systemd/skerry-placement.service'].map((name) =>
+    readFileSync(join('deploy', name), 'utf8'),
+  );
+  const starts = [...deployed.join('\n').matchAll(/\bnode[, ]+((?:--[^ ,]+[, ]+)*)\S*bin\/(skerry-[a-z]+)\.js/g)];
+  t.ok(starts.length >= 8, 'three of each in the compose file, a unit for each');
+  for (const [start, flags = '', binary = ''] of starts) {
+    t.same(
+      flags.split(/[, ]+/).filter((flag) => flag !== ''),
+      new Map(Object.entries(nodeFlags)).get(binary),
+      start,
+    );
   }
 });

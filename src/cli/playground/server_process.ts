@@ -7,6 +7,15 @@ import { z } from 'zod';
 import { outputLinesShown, readyMsMax, stopGraceMs } from './limits.js';
 import { packageRoot } from './package_root.js';
 
+/**
+ * Node.js flags of each kind of server, as deploy/ has them. What lives for a round trip outlives several collections of a
+ * store's young generation when that is as small as it is by default.
+ */
+export const nodeFlags: Readonly<Record<ServerSpec['binary'], readonly string[]>> = Object.freeze({
+  'skerry-store': ['--max-semi-space-size=64'],
+  'skerry-placement': [],
+});
+
 /** The line of JSON with which a server says that it serves. */
 const readyLine = z.object({
   event: z.literal('ready'),
@@ -72,6 +81,7 @@ export class ServerProcess {
     const child = spawn(
       process.execPath,
       [
+        ...nodeFlags[this.#spec.binary],
         ...(fromSource ? ['--import', 'tsx'] : []),
         `${packageRoot}/bin/${this.#spec.binary}.js`,
         ...this.#spec.flags(this.#ready?.address ?? null),
