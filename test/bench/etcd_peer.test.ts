@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path';
 import t from 'tap';
 import { compareTargets, keyValueOptions } from '../../bench/support/key_value.js';
 import type { Target } from '../../bench/support/key_value.js';
-import { startEtcdTarget } from '../../bench/support/etcd_target.js';
+import { etcdOnPath, startEtcdTarget } from '../../bench/support/etcd_target.js';
 import { readOptions, UsageError } from '../../bench/support/options.js';
 import { packageRoot } from '../../src/cli/playground/package_root.js';
 
@@ -104,6 +104,17 @@ t.test('the peer runs the same operations in alternating runs, and the report ha
     for (const run of runs) t.ok((run['puts/s'] ?? 0) > 0 && run['failed operations'] === 0, 'every put succeeded');
   }
   t.match(report.notes.join('\n'), /ratio to etcd 0\.0\.0-fake: puts\/s \d/);
+});
+
+const noRealEtcd = (await etcdOnPath()) === null && 'no etcd on the PATH; only the stand-in was asked';
+t.test('an etcd on the PATH takes and gives back what the benchmark asks of it', { skip: noRealEtcd }, async (t) => {
+  const target = await startEtcdTarget();
+  t.teardown(() => target.stop());
+  t.match(target.name, /^etcd \d+\.\d+/);
+  const value = Buffer.from([0, 1, 255, 7]);
+  for (let i = 0; i < 10; i++) await target.put(`key-${i}`, value);
+  t.same(await target.get('key-3'), value);
+  t.equal(await target.get('no such key'), null);
 });
 
 t.test('without etcd the benchmark says how to get it', async (t) => {
