@@ -47,9 +47,9 @@ function ratesOf(before: Counters, after: Counters, { seconds, done }: Driven): 
     'syncs/s per store': delta(syncs) / 3 / seconds,
     'turns/s per store': delta(turns) / 3 / seconds,
     'engine batches/s per store': delta(applyBatches) / 3 / seconds,
-    'operations per Raft entry': done / Math.max(1, delta(entries)),
+    'Raft entries per operation': delta(entries) / done,
     'frames/s per store': delta(frames) / 3 / seconds,
-    'operations per sync of a store': (done * 3) / Math.max(1, delta(syncs)),
+    'syncs of a store per operation': delta(syncs) / 3 / done,
     'read points by lease/s': delta(leaseReads) / seconds,
     'read points by round/s': delta(roundReads) / seconds,
   };
