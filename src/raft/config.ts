@@ -13,8 +13,8 @@ export type ReadOnlyOption = 'safe' | 'leaseBased';
  */
 export interface LeaseClock {
   /**
-   * A time not after the present and not before the arrival of any message that is stepped: the present as of this turn or
-   * tick. Rounds are stamped with it when they are sent, promises when the leader is heard.
+   * A time not after the present and not before the arrival of any message that is stepped: the present as of this turn,
+   * tick or beat. Rounds are stamped with it when they are sent, promises when the leader is heard.
    */
   readonly stampMs: number;
   /** How long a voter that heard a leader grants no vote, however that leader fares. */

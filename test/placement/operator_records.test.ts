@@ -20,7 +20,7 @@ import type { OperatorRecord } from '../../placement/state/operator_records.js';
 import { operatorRecordFormat } from '../../placement/state/operator_records.js';
 import { changedRows, restoreRow } from '../../placement/state/rows.js';
 import { WireFault } from '../../placement/wire_fault.js';
-import { driven } from './support/driven_controller.js';
+import { driveNeighbours } from './support/driven_controller.js';
 
 const shardId = 1;
 const move: readonly Step[] = [
@@ -282,21 +282,21 @@ t.test('past its backlog the journal leaves out what only the history wants', (t
 });
 
 t.test('an operator that waits for its record has its shard and sends nothing', (t) => {
-  const { controller, sent, operators } = driven();
+  const { controller, sentKinds, operators } = driveNeighbours();
   const admission = controller.admit(operatorOf(1).plan, 'record');
   if (!admission.ok) throw new Error(admission.reason);
   controller.shardChanged(shardId);
   controller.tick();
-  t.same(sent, []);
+  t.same(sentKinds, []);
   t.equal(operators.onShard(shardId), admission.operator);
   t.equal(controller.admit(operatorOf(2).plan).ok, false);
   controller.release(admission.operator);
-  t.same(sent, ['changeReplicas']);
+  t.same(sentKinds, ['changeReplicas']);
   t.end();
 });
 
 t.test('an operator of an earlier leader is gone on with, at its step, unless another one has its shard', (t) => {
-  const { controller, sent, operators } = driven();
+  const { controller, sentKinds, operators } = driveNeighbours();
   const taken = operatorOf(9, {
     currentStep: 1,
     steps: [{ kind: 'leaveJoint' }, { kind: 'transferLeader', storeId: 2 }],
@@ -304,9 +304,9 @@ t.test('an operator of an earlier leader is gone on with, at its step, unless an
   t.equal(controller.resume(taken), true);
   t.equal(controller.resume(operatorOf(8)), false);
   controller.shardChanged(shardId);
-  t.same(sent, [], 'not before a look at what the stores have reported');
+  t.same(sentKinds, [], 'not before a look at what the stores have reported');
   controller.tick();
-  t.same(sent, ['transferLeader']);
+  t.same(sentKinds, ['transferLeader']);
   t.equal(operators.byOperatorId(9), taken);
   t.end();
 });

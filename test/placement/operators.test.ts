@@ -14,6 +14,8 @@ import type { Operator, OperatorState } from '../../placement/operators/operator
 import { effectOf, mayTransition, transition } from '../../placement/operators/operator.js';
 import type { Step } from '../../placement/operators/step.js';
 import { evaluateStep } from '../../placement/operators/step.js';
+import type { Driven } from './support/driven_controller.js';
+import { drive } from './support/driven_controller.js';
 import type { FixedView, ReplicaSpec, ShardSpec } from './support/fixed_view.js';
 import { fixedView } from './support/fixed_view.js';
 
@@ -161,26 +163,8 @@ for (const { name, step, replicas, leader, finds } of stepCases) {
   });
 }
 
-interface Driven extends FixedView {
-  readonly controller: OperatorController;
-  readonly sent: { readonly storeId: number; readonly command: StoreCommand }[];
-  readonly ended: Operator[];
-}
-
 function driven(shard: ShardSpec): Driven {
-  const fixed = viewOf(shard);
-  const sent: Driven['sent'] = [];
-  const ended: Operator[] = [];
-  const ids = new IdPool((count) => ids.give(1_000, count));
-  ids.top();
-  const controller = new OperatorController({
-    view: fixed.view,
-    table: fixed.operators,
-    ids,
-    send: (storeId, command) => sent.push({ storeId, command }),
-    finished: (operator) => ended.push(operator),
-  });
-  return { ...fixed, controller, sent, ended };
+  return drive(viewOf(shard));
 }
 
 function admit({ controller }: Driven, steps: readonly Step[]): Operator {

@@ -12,7 +12,7 @@ import { shardSizesDefault } from '../../placement/shard_sizes.js';
 import { decodeCommand, encodeCommand } from '../../placement/state/command_codec.js';
 import { whyShard } from '../../placement/why.js';
 import type { Driven } from './support/driven_controller.js';
-import { driven } from './support/driven_controller.js';
+import { driveNeighbours } from './support/driven_controller.js';
 
 const shardId = 1;
 const clocks = { nowMs: 5_000, wallMs: 1_700_000_000_000 };
@@ -33,7 +33,7 @@ interface Merging extends Driven {
 
 /** The merge was sent. */
 function merging(): Merging {
-  const world = driven();
+  const world = driveNeighbours();
   const admission = world.controller.admit(plan);
   if (!admission.ok) throw new Error(admission.reason);
   const record = must(world.view.state.shard(shardId), 'a shard');
@@ -51,25 +51,25 @@ function merging(): Merging {
 }
 
 t.test('a merge that the stores can not have begun is canceled at once', (t) => {
-  const { controller, sent } = driven();
+  const { controller, sentKinds } = driveNeighbours();
   const admission = controller.admit(plan, 'record');
   if (!admission.ok) throw new Error(admission.reason);
   t.same(controller.cancel(admission.operator.operatorId, 'enough'), { ok: true, operator: admission.operator });
   t.match(admission.operator, { state: 'canceled', reason: 'enough' });
-  t.same(sent, []);
+  t.same(sentKinds, []);
   t.end();
 });
 
 t.test('a merge that may have begun is canceled once the shard serves again, and holds both shards until then', (t) => {
-  const { controller, operators, operator, sent, report, pass } = merging();
-  t.same(sent, ['mergeShard']);
+  const { controller, operators, operator, sentKinds, report, pass } = merging();
+  t.same(sentKinds, ['mergeShard']);
   t.equal(controller.cancel(operator.operatorId, 'enough').ok, true);
   t.match(operator, { state: 'running', reason: 'being taken back: enough' });
-  t.same(sent, ['mergeShard', 'cancelMerge'], 'although nobody has heard of its beginning');
+  t.same(sentKinds, ['mergeShard', 'cancelMerge'], 'although nobody has heard of its beginning');
   report(2, true);
   controller.commandResult(operator.commandId, failedPrecondition('OF_ANY_KIND'));
   pass(stepResendMs);
-  t.same(sent, ['mergeShard', 'cancelMerge', 'cancelMerge'], 'the store is asked until it has done it');
+  t.same(sentKinds, ['mergeShard', 'cancelMerge', 'cancelMerge'], 'the store is asked until it has done it');
   t.equal(operators.onShard(2), operator);
   t.equal(controller.cancel(operator.operatorId, 'really').ok, true, 'canceled twice is canceled once');
   report(3, false);
@@ -99,9 +99,9 @@ t.test('a merge that takes too long is taken back by itself, and waited for no l
   const back = merging();
   back.report(2, true);
   back.pass(mergeTimeoutMs);
-  t.same(back.sent, ['mergeShard']);
+  t.same(back.sentKinds, ['mergeShard']);
   back.pass(1);
-  t.same(back.sent, ['mergeShard', 'cancelMerge']);
+  t.same(back.sentKinds, ['mergeShard', 'cancelMerge']);
   t.equal(back.operator.state, 'running');
   back.report(3, false);
   const late = `merge into shard 2: the stores are at it within ${mergeTimeoutMs} ms`;
@@ -128,12 +128,12 @@ t.test('the next leader goes on to take a merge back', (t) => {
   t.equal(outlivesLeader({ ...operator, plan: { ...operator.plan, source: 'checker' } }), true);
   const decoded = decodeCommand(encodeCommand({ kind: 'recordOperators', operators: [toRecord(operator, clocks)] }));
   const record = decoded.kind === 'recordOperators' ? decoded.operators[0] : undefined;
-  const next = driven();
+  const next = driveNeighbours();
   const resumed = must(fromRecord(must(record, 'a record'), clocks), 'an operator');
   t.same(resumed.takingBack, { to: 'canceled', why: 'enough' });
   next.controller.resume(resumed);
   next.controller.tick();
-  t.same(next.sent, ['cancelMerge'], 'and does not begin it once more');
+  t.same(next.sentKinds, ['cancelMerge'], 'and does not begin it once more');
   t.end();
 });
 
