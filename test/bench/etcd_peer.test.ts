@@ -12,6 +12,9 @@ import { packageRoot } from '../../src/cli/playground/package_root.js';
 // A guard against hanging, not a measurement: processes start slowly on a busy machine.
 t.setTimeout(280_000);
 
+// Looked up before the first test starts: the tests put a stand-in on the PATH.
+const noRealEtcd = (await etcdOnPath()) === null && 'no etcd on the PATH; only the stand-in was asked';
+
 /** A test that owns things to be given back at its end. */
 interface Owner {
   teardown(fn: () => void): unknown;
@@ -106,7 +109,6 @@ t.test('the peer runs the same operations in alternating runs, and the report ha
   t.match(report.notes.join('\n'), /ratio to etcd 0\.0\.0-fake: puts\/s \d/);
 });
 
-const noRealEtcd = (await etcdOnPath()) === null && 'no etcd on the PATH; only the stand-in was asked';
 t.test('an etcd on the PATH takes and gives back what the benchmark asks of it', { skip: noRealEtcd }, async (t) => {
   const target = await startEtcdTarget();
   t.teardown(() => target.stop());
