@@ -260,6 +260,14 @@ export class RawNode {
     this.core.electionPriority = priority;
   }
 
+  /** Its host has it campaign in `ticks`: its own timer starts anew, for that much longer. */
+  postponeElection(ticks: number): void {
+    const { core } = this;
+    core.electionElapsed = 0;
+    core.drawElectionTimeout();
+    core.electionTimeout += ticks;
+  }
+
   /** The election timeout in ticks until the next role change: for a host that must not campaign for now, and for tests. */
   overrideElectionTimeout(ticks: number): void {
     this.core.electionTimeout = ticks;
