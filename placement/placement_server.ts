@@ -156,7 +156,7 @@ export class PlacementServer {
         { definition: MetadataService, implementation: metadataService(member) },
       ],
       serviceNames,
-      acceptHost: transport.acceptor,
+      acceptFrames: transport.acceptor(),
       runtime,
     });
     this.boundAddress = advertised(config, this.grpc.port);

@@ -13,6 +13,8 @@
  *        ▼                     apply ▼                                   │
  *     src/engine ◀── one batch ── shard_state_machine ◀──────────────────┘
  *
+ * Frames of clients come over TCP (client_streams) or gRPC (kv_grpc), calls over gRPC.
+ *
  * A write: its bytes are checked (kv_checks) and proposed as they are; the group commits them; the state machine looks
  * at range and session once more, because a split or an earlier attempt may have come first, and adds rows, session and
  * applied position to one engine batch; the outcome goes back to the stream it came from. A read takes a read point

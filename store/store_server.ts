@@ -12,8 +12,9 @@ import { openRaftLog } from '../src/raftlog/segmented_log.js';
 import { dialGrpc } from '../src/rpc/grpc_channel.js';
 import type { GrpcServer, GrpcService } from '../src/transport/grpc_server.js';
 import { AddressInUseError, startGrpcServer } from '../src/transport/grpc_server.js';
-import type { HostAcceptor } from '../src/transport/port_listener.js';
+import type { FramesAcceptor } from '../src/transport/port_listener.js';
 import { TcpTransport } from '../src/transport/tcp_transport.js';
+import { ClientStreams } from './client_streams.js';
 import { DataDirectory, DataDirectoryError } from './data_directory.js';
 import { kvGrpcService } from './kv_grpc.js';
 import { bindAttemptsMax, placementCallTimeoutMs } from './limits.js';
@@ -50,6 +51,7 @@ export class StoreServer {
   private engine: Engine | null = null;
   private raftLog: RaftLog | null = null;
   private grpc: GrpcServer | null = null;
+  private clients: ClientStreams | null = null;
   private metrics: MetricsServer | null = null;
   private running: Store | null = null;
   private advertised = '';
@@ -145,7 +147,9 @@ export class StoreServer {
       raft: diskStallMs === undefined ? raft : { ...raft, diskStallMs },
       fatal: onFatal,
     }));
-    this.grpc = await this.listen(listenAddress, [kvGrpcService(store.kv, runtime)], transport.acceptor);
+    const clients = (this.clients = new ClientStreams(store.kv, runtime));
+    const acceptFrames = transport.acceptor((stream) => clients.accept(stream));
+    this.grpc = await this.listen(listenAddress, [kvGrpcService(store.kv, runtime)], acceptFrames);
     this.metrics = await startMetricsServer(
       config.metricsAddress,
       storeMetrics({ store, raftLog: this.raftLog, transport }),
@@ -159,13 +163,13 @@ export class StoreServer {
   private async listen(
     address: string,
     services: readonly GrpcService[],
-    acceptHost: HostAcceptor,
+    acceptFrames: FramesAcceptor,
   ): Promise<GrpcServer> {
     const { config } = this.options;
     const serviceNames = ['skerry.v1.Kv'];
     for (let attempt = 1; ; attempt++) {
       try {
-        return await startGrpcServer({ address, services, serviceNames, acceptHost, runtime: this.runtime });
+        return await startGrpcServer({ address, services, serviceNames, acceptFrames, runtime: this.runtime });
       } catch (error) {
         const chosen = address !== config.address;
         if (!(error instanceof AddressInUseError) || !chosen || attempt === bindAttemptsMax) throw error;
@@ -226,6 +230,7 @@ export class StoreServer {
     if (store !== null) await store.leave();
     if (store !== null) await store.close();
     else await this.raftLog?.close();
+    this.clients?.close();
     await this.grpc?.close();
     await this.metrics?.close();
     this.connector.close();

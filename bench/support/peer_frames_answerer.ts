@@ -7,7 +7,7 @@ const server = await startGrpcServer({
   address: '127.0.0.1:0',
   services: [],
   serviceNames: [],
-  acceptHost: transport.acceptor,
+  acceptFrames: transport.acceptor(),
 });
 const empty = Buffer.alloc(0);
 await transport.start({

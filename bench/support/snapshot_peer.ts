@@ -114,7 +114,7 @@ export class ListeningServer {
       address: '127.0.0.1:0',
       services: [rawService],
       serviceNames: [],
-      acceptHost: transport.acceptor,
+      acceptFrames: transport.acceptor(),
     });
     const listening = new ListeningServer(path, server, transport);
     await transport.start(handlers((_from, head) => listening.sink(head)));

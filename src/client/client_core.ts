@@ -1,7 +1,7 @@
 import { encodeKey } from '../base/encoded_key.js';
 import type { Runtime, TimerHandle } from '../base/runtime.js';
 import type { Keyspace } from '../gen/skerry/v1/meta.js';
-import type { Dial } from '../rpc/channel.js';
+import type { Dial, StreamDial } from '../rpc/channel.js';
 import { SkerryError } from './errors.js';
 import { placementCallTimeoutMs, timeoutMsDefault, wheelTickMs } from './limits.js';
 import type { Operation } from './operation.js';
@@ -18,7 +18,10 @@ export interface CoreOptions {
   readonly connectTimeoutMs: number;
   readonly limits: RouterLimits;
   readonly runtime: Runtime;
+  /** How placement is reached. */
   readonly dial: Dial;
+  /** How stores are. */
+  readonly dialStore: StreamDial;
 }
 
 export interface ClientStats extends RouterStats {
@@ -59,7 +62,7 @@ export class ClientCore implements RouterPort {
     this.runtime = options.runtime;
     this.#placement = placement;
     this.#router = new Router(keyspace.keyspaceId, options.runtime, this, options.limits);
-    this.#pool = new StorePool(placement.clusterId, options.runtime, options.dial, this.#router);
+    this.#pool = new StorePool(placement.clusterId, options.runtime, options.dialStore, this.#router);
     placement.watchRoutes(keyspace.keyspaceId, {
       changed: (routes, stores) => {
         this.#pool.learn(stores);

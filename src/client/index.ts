@@ -12,11 +12,12 @@
  * from the stores' typed errors; both may come late, in any order, so nothing older ever replaces what is newer.
  *
  *     caller ─▶ SkerryClient (checks arguments) ─▶ Router ─▶ StoreConnection ─▶ store
- *                                                   ▲   └ rest, retry, look up     one Batch stream each,
+ *                                                   ▲   └ rest, retry, look up     one connection each,
  *                    PlacementClient ── routes ─────┘                              one frame a turn
  *
  * The router (router.ts with shard_cache, session, retry_table, store_choice, admission, look_ups) is a state machine
- * without I/O, timers or promises; client_core.ts is the shell that gives it gRPC and time.
+ * without I/O, timers or promises; client_core.ts is the shell that gives it connections (frames
+ * over TCP to stores, gRPC to placement) and time.
  *
  * What holds:
  * - An operation settles once, at its deadline at the latest (to within 10 ms).

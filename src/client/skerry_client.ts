@@ -15,6 +15,7 @@ import { placementAddressesOf } from './members.js';
 import type { OperationInit } from './operation.js';
 import { ExistsOperation, GetOperation, noKeys, WriteOperation } from './operation.js';
 import { scanRows } from './scan.js';
+import { storeDialOf, type StoreProtocol } from './store_protocol.js';
 
 export interface ConnectOptions {
   /** Placement members as host:port, in a list or separated by commas. One that answers is enough; the others are learned. */
@@ -33,7 +34,12 @@ export interface ConnectOptions {
   readonly waitingOps?: number | undefined;
   /** Clock, timers and randomness; for tests. */
   readonly runtime?: Runtime | undefined;
-  /** How servers are reached; default: gRPC. For tests. */
+  /**
+   * How operations travel to stores: `tcp`, frames on a connection of their own (the default), or `grpc`, the same frames on
+   * an HTTP/2 stream, where something on the way passes nothing else. All else is gRPC.
+   */
+  readonly storeProtocol?: StoreProtocol | undefined;
+  /** How servers are reached, in place of both. For tests. */
   readonly dial?: Dial | undefined;
 }
 
@@ -45,6 +51,7 @@ const connectOptionNames: ReadonlySet<string> = new Set([
   'inFlightOps',
   'inFlightBytes',
   'waitingOps',
+  'storeProtocol',
   'runtime',
   'dial',
 ]);
@@ -102,6 +109,7 @@ export class SkerryClient {
       },
       runtime,
       dial: options.dial ?? dialGrpc(runtime),
+      dialStore: options.dial ?? storeDialOf(options.storeProtocol, runtime),
     });
     return new SkerryClient(core);
   }

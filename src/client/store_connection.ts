@@ -1,7 +1,7 @@
 import type { Runtime } from '../base/runtime.js';
 import { decodeBatchResponse, encodeBatchRequest, WireError } from '../wire/kv_codec.js';
 import { KvService } from '../gen/skerry/v1/kv.js';
-import type { RpcChannel, RpcStream } from '../rpc/channel.js';
+import type { RpcStream, StreamChannel } from '../rpc/channel.js';
 import { batchBytesTarget, batchOpsMax, connectTimeoutMs } from './limits.js';
 import type { Operation } from './operation.js';
 import { OutstandingOperations } from './outstanding.js';
@@ -41,7 +41,7 @@ export class StoreConnection {
   readonly #clusterId: number;
   readonly #runtime: Runtime;
   readonly #router: Router;
-  readonly #channel: RpcChannel;
+  readonly #channel: StreamChannel;
   #state: State = 'idle';
   #stream: RpcStream<Buffer> | null = null;
   /** Handed over and not written yet, in order. */
@@ -51,7 +51,7 @@ export class StoreConnection {
   #writable = true;
   readonly #outstanding = new OutstandingOperations();
 
-  constructor(target: StoreTarget, channel: RpcChannel, runtime: Runtime, router: Router) {
+  constructor(target: StoreTarget, channel: StreamChannel, runtime: Runtime, router: Router) {
     this.storeId = target.storeId;
     this.address = target.address;
     this.#clusterId = target.clusterId;

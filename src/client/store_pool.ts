@@ -1,6 +1,6 @@
 import type { Runtime } from '../base/runtime.js';
 import type { Store } from '../gen/skerry/v1/meta.js';
-import type { Dial } from '../rpc/channel.js';
+import type { StreamDial } from '../rpc/channel.js';
 import type { Operation } from './operation.js';
 import type { Router } from './router.js';
 import { StoreConnection } from './store_connection.js';
@@ -17,12 +17,12 @@ export interface StoreTraffic {
 export class StorePool {
   readonly #clusterId: number;
   readonly #runtime: Runtime;
-  readonly #dial: Dial;
+  readonly #dial: StreamDial;
   readonly #router: Router;
   readonly #addresses = new Map<number, string>();
   readonly #connections = new Map<number, StoreConnection>();
 
-  constructor(clusterId: number, runtime: Runtime, dial: Dial, router: Router) {
+  constructor(clusterId: number, runtime: Runtime, dial: StreamDial, router: Router) {
     this.#clusterId = clusterId;
     this.#runtime = runtime;
     this.#dial = dial;

@@ -5,6 +5,9 @@
  */
 export type Dial = (address: string) => RpcChannel;
 
+/** The part of it that operations need: one stream of frames to each store. Over TCP as well (src/transport/frame_channel.ts). */
+export type StreamDial = (address: string) => StreamChannel;
+
 /** A method as ts-proto describes it. */
 export interface RpcMethod<Request, Reply> {
   readonly path: string;
@@ -52,13 +55,20 @@ export interface RpcStream<Request> {
   cancel(): void;
 }
 
-/** A line to one address. It connects when it is first used, and again when it was lost. */
-export interface RpcChannel {
+/** A line to one address, for streams. It connects when it is first used, and again when it was lost. */
+export interface StreamChannel {
   /**
    * Resolves to null once connected, or to the reason why not. Knowing that nothing was sent is the difference between
    * "try another" and "may have taken effect".
    */
   connected(timeoutMs: number): Promise<string | null>;
+  duplex<Request, Reply>(method: RpcMethod<Request, Reply>, handlers: StreamHandlers<Reply>): RpcStream<Request>;
+  /** Fails what is outstanding. */
+  close(): void;
+}
+
+/** A line to one address, for calls of all kinds. */
+export interface RpcChannel extends StreamChannel {
   /** Rejects with RpcError. */
   unary<Request, Reply>(method: RpcMethod<Request, Reply>, request: Request, options: UnaryOptions): Promise<Reply>;
   /** One request, a stream of replies. */
@@ -68,7 +78,4 @@ export interface RpcChannel {
     handlers: StreamHandlers<Reply>,
     headers?: Headers,
   ): RpcStream<never>;
-  duplex<Request, Reply>(method: RpcMethod<Request, Reply>, handlers: StreamHandlers<Reply>): RpcStream<Request>;
-  /** Fails what is outstanding. */
-  close(): void;
 }

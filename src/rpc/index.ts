@@ -6,6 +6,8 @@
  *        ▼
  *   grpc_channel.ts          the simulator's network (test/support/memory_rpc.ts)
  *
+ * Clients' operations need but one stream of frames to each store (StreamDial): over TCP (src/transport/frame_channel.ts) or gRPC.
+ *
  * Invariants: `connected` tells apart what was never sent; a unary call rejects with RpcError only; a stream's `closed` comes
  * at most once, never after cancel() and never from within a call on the stream; write() returning false is to be honoured.
  *
@@ -13,6 +15,16 @@
  *
  * Missing: TLS.
  */
-export type { Dial, RpcChannel, RpcFailure, RpcMethod, RpcStream, StreamHandlers, UnaryOptions } from './channel.js';
+export type {
+  Dial,
+  RpcChannel,
+  RpcFailure,
+  RpcMethod,
+  RpcStream,
+  StreamChannel,
+  StreamDial,
+  StreamHandlers,
+  UnaryOptions,
+} from './channel.js';
 export { RpcError } from './channel.js';
 export { dialGrpc } from './grpc_channel.js';

@@ -1,10 +1,10 @@
 import { frameBytesMax } from '../base/limits.js';
 
 /**
- * What lies around frames on a TCP connection between two hosts. Each end begins with a preamble of eight bytes, whoever is
- * ready first; then come frames:
+ * What lies around frames on a TCP connection between two hosts, or a client and a store. Each end begins with a preamble of eight
+ * bytes, whoever is ready first; then come frames:
  *
- *     preamble:  'SKERRY'   version: u8   stream: u8 (1 exchange, 2 snapshot)
+ *     preamble:  'SKERRY'   version: u8   stream: u8 (1 exchange, 2 snapshot, 3 client)
  *     frame:     kind: u8   length: u32, big-endian   payload
  *
  * A frame has no checksum: TCP has one, the chunks of a snapshot and the batches of the Raft log have their own.
@@ -17,10 +17,10 @@ export const frameHeadBytes = 5;
 /** Grows when the bytes around frames change. */
 export const framingVersion = 1;
 
-const streamNumbers = Object.freeze({ exchange: 1, snapshot: 2 });
+const streamNumbers = Object.freeze({ exchange: 1, snapshot: 2, client: 3 });
 export type StreamKind = keyof typeof streamNumbers;
 
-/** Payload: bytes of an Envelope or SnapshotFrame; nothing; a reason as UTF-8 text, after which the sender reads no more. */
+/** Payload: bytes of an Envelope, SnapshotFrame, BatchRequest or BatchResponse; nothing; a reason as UTF-8 text, after which the sender reads no more. */
 export type FrameKind = 'data' | 'alive' | 'refusal';
 const frameKinds: readonly FrameKind[] = Object.freeze(['data', 'alive', 'refusal']);
 
@@ -40,16 +40,16 @@ export function encodePreamble(stream: StreamKind): Buffer {
   return Buffer.concat([magic, Buffer.of(framingVersion, streamNumbers[stream])]);
 }
 
-/** Whether a connection that begins with these bytes comes from a host; `undecided`: they are too few. */
-export function recognize(bytes: Buffer): 'host' | 'other' | 'undecided' {
+/** Whether a connection that begins with these bytes carries such frames; `undecided`: they are too few. */
+export function recognize(bytes: Buffer): 'frames' | 'other' | 'undecided' {
   const length = Math.min(bytes.length, magic.length);
   if (bytes.compare(magic, 0, length, 0, length) !== 0) return 'other';
-  return bytes.length < preambleBytes ? 'undecided' : 'host';
+  return bytes.length < preambleBytes ? 'undecided' : 'frames';
 }
 
 /** @throws FramingError */
 export function decodePreamble(bytes: Buffer): StreamKind {
-  if (recognize(bytes) !== 'host') throw new FramingError('the other side is not a Skerry host');
+  if (recognize(bytes) !== 'frames') throw new FramingError('the other side is not of Skerry');
   const version = bytes[magic.length];
   if (version !== framingVersion) {
     const message = `the other side frames messages as of version ${String(version)}, this host as of ${framingVersion}`;
@@ -58,6 +58,7 @@ export function decodePreamble(bytes: Buffer): StreamKind {
   const number = bytes[magic.length + 1];
   if (number === streamNumbers.exchange) return 'exchange';
   if (number === streamNumbers.snapshot) return 'snapshot';
+  if (number === streamNumbers.client) return 'client';
   throw new FramingError(`there is no stream of kind ${String(number)}`);
 }
 

@@ -7,6 +7,7 @@ import {
   type FrameKind,
   type StreamKind,
 } from './frame_format.js';
+
 import { firstFrameBytesMax } from './limits.js';
 
 export interface FrameTaker {
@@ -29,10 +30,11 @@ export class FrameParser {
   private held: Buffer[] = [];
   private heldBytes = 0;
   /** Nobody has looked at who is speaking before the first frame is through. */
-  private lengthBytesMax = firstFrameBytesMax;
+  private lengthBytesMax: number;
 
-  constructor(taker: FrameTaker) {
+  constructor(taker: FrameTaker, firstBytesMax = firstFrameBytesMax) {
     this.taker = taker;
+    this.lengthBytesMax = firstBytesMax;
   }
 
   /** True when nothing is missing of what began. */

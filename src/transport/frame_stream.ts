@@ -24,6 +24,8 @@ export interface FrameStream {
 
 /** Never called from within a call to the stream. */
 export interface FrameListener {
+  /** The other side is there, and speaks the same version. */
+  opened?(): void;
   frame(bytes: Buffer): void;
   /** After write() returned false: the stream takes more. */
   drained(): void;

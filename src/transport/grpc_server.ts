@@ -17,7 +17,7 @@ import { concurrentStreamsMax, serverCloseGraceMs, serverKeepaliveTimeMs, server
 import { parseHostPort } from './host_port.js';
 import { widenWindows } from './http2_windows.js';
 import { packageRoot } from './package_root.js';
-import { type HostAcceptor, PortListener } from './port_listener.js';
+import { type FramesAcceptor, PortListener } from './port_listener.js';
 
 /** A service with its handlers. */
 export interface GrpcService {
@@ -32,7 +32,7 @@ export interface GrpcServerOptions {
   /** Full names of the services, for health and reflection: `skerry.v1.Kv`. */
   readonly serviceNames: readonly string[];
   /** Takes the connections of other hosts, at the same port. Default: they are closed. */
-  readonly acceptHost?: HostAcceptor;
+  readonly acceptFrames?: FramesAcceptor;
   /** Default: the process's own clock. */
   readonly runtime?: Runtime;
   /** Milliseconds that close() leaves to calls in progress. */
@@ -100,7 +100,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   widenWindows(server);
   const listener = new PortListener({
     runtime,
-    acceptHost: options.acceptHost ?? ((socket): void => void socket.destroy()),
+    acceptFrames: options.acceptFrames ?? ((socket): void => void socket.destroy()),
     acceptOther: (socket) => injector.injectConnection(socket),
   });
   const port = await listen(listener, options.address);

@@ -10,7 +10,7 @@
  *     MultiRaft ◀── TransportHandlers ◀── dispatch ◀── decode ◀──────────────────────────── FrameStream ◀──
  *
  * Files, from the bottom up: frame_stream.ts is what the transport needs of the network; frame_format.ts, frame_parser.ts,
- * tcp_stream.ts and tcp_transport.ts give it over TCP, memory_stream.ts, memory_link.ts and memory_network.ts in a simulated
+ * tcp_stream.ts and tcp_transport.ts give it over TCP (frame_channel.ts for clients), memory_stream.ts, memory_link.ts and memory_network.ts in a simulated
  * world. port_listener.ts and grpc_server.ts are the one port that hosts and gRPC clients share. outbox.ts gathers, handshake.ts says who may talk to whom, peer.ts is the life of one pair,
  * snapshots.ts with snapshot_send.ts and snapshot_receive.ts moves whole shards, and stream_transport.ts ties
  * them together. Real and simulated transports differ only in the streams: all else is the same code.
@@ -38,11 +38,11 @@
  * bought nothing. What HTTP/2 did and is done here: telling frames apart (frame_format.ts),
  * finding a peer that says nothing any more (tcp_stream.ts), the word with which a stream is refused.
  *
- * One port. Hosts and clients connect to the same address. port_listener.ts looks at the first bytes: a host's preamble, or
- * anything else, which is grpc-js's. Its HTTP/2 server grants clients wider windows than it has options for (http2_windows.ts).
+ * One port. Hosts and clients connect to the same address. port_listener.ts looks at the first bytes: a preamble, which says whether frames of a
+ * host or of a client follow (those are the store's business: store/client_streams.ts), or anything else, which is grpc-js's. Its HTTP/2 server grants clients wider windows than it has options for (http2_windows.ts).
  *
  * Invariants.
- * - At most one connection per pair of hosts, and one more for each snapshot while it lasts.
+ * - At most one connection per pair of hosts, and one more for each snapshot while it lasts; one per client and store.
  * - Nothing is delivered from a stream before its hello was accepted.
  * - peerUp and peerDown alternate for a host, and messages lie between them.
  * - Handlers are never called from within a call to the transport.

@@ -23,6 +23,12 @@ export const aliveIntervalMs = 100;
 export const silentIntervalsMax = 7;
 /** The longest time until a silence is noticed. */
 export const silenceNoticedMs = aliveIntervalMs * (silentIntervalsMax + 1);
+/** The same for the connection of a client, of which a store may have thousands: it says something every second at least ... */
+export const clientAliveIntervalMs = 500;
+/** ... is given up by its store after 4 s without a byte ... */
+export const clientSilentIntervalsMax = 8;
+/** ... and gives its store up after 1.5 to 2 s, when other replicas lead. */
+export const storeSilentIntervalsMax = 3;
 /** What a gRPC server does to find lost clients, whose event loops may stall for longer than a store's. */
 export const serverKeepaliveTimeMs = 1_000;
 export const serverKeepaliveTimeoutMs = 3_000;

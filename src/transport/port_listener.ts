@@ -4,18 +4,18 @@ import { preambleBytes, recognize } from './frame_format.js';
 import type { HostPort } from './host_port.js';
 import { handshakeTimeoutMs, unknownConnectionsMax } from './limits.js';
 
-/** Takes over a connection of another host. Its first bytes, shown beside it, are still to be read from the socket. */
-export type HostAcceptor = (socket: Socket, preamble: Buffer) => void;
+/** Takes over a connection that carries frames. Its first bytes, shown beside it, are still to be read from the socket. */
+export type FramesAcceptor = (socket: Socket, preamble: Buffer) => void;
 
 export interface PortListenerOptions {
   readonly runtime: Runtime;
-  readonly acceptHost: HostAcceptor;
-  /** Everything that does not begin as a host does. Its first bytes are still to be read, too. */
+  readonly acceptFrames: FramesAcceptor;
+  /** Everything that does not begin so. Its first bytes are still to be read, too. */
   readonly acceptOther: (socket: Socket) => void;
 }
 
 /**
- * One port for other hosts and for gRPC. The first bytes of a connection say whose it is; both speak first. One that says
+ * One port for frames (of other hosts and of clients) and for gRPC. The first bytes of a connection say whose it is; all speak first. One that says
  * too little within handshakeTimeoutMs is closed, and past unknownConnectionsMax of them the oldest is.
  */
 export class PortListener {
@@ -74,7 +74,7 @@ export class PortListener {
       socket.off('error', handleError);
       socket.pause();
       socket.unshift(begun);
-      if (who === 'host') this.options.acceptHost(socket, begun.subarray(0, preambleBytes));
+      if (who === 'frames') this.options.acceptFrames(socket, begun.subarray(0, preambleBytes));
       else this.options.acceptOther(socket);
     };
     const handleEnd = (): void => void socket.destroy();

@@ -26,7 +26,7 @@ export interface StreamTransportOptions extends HostIdentity {
  */
 export class StreamTransport implements Transport {
   private readonly self: HostIdentity;
-  private readonly runtime: Runtime;
+  protected readonly runtime: Runtime;
   private readonly logger: Logger;
   private readonly peers = new Map<number, Peer>();
   /** Peers with something queued since the last flush. */

@@ -1,11 +1,39 @@
 import type { Socket } from 'node:net';
+import { frameBytesMax } from '../base/limits.js';
 import type { Runtime, TimerHandle } from '../base/runtime.js';
 import { encodeFrameHead, encodePreamble, FramingError, type FrameKind, type StreamKind } from './frame_format.js';
-import { FrameParser } from './frame_parser.js';
+import { FrameParser, type FrameTaker } from './frame_parser.js';
 import type { FrameListener, FrameStream, StreamClose } from './frame_stream.js';
-import { aliveIntervalMs, failureTextMax, lingerMs, silentIntervalsMax, streamBytesInFlightMax } from './limits.js';
+import {
+  aliveIntervalMs,
+  clientAliveIntervalMs,
+  clientSilentIntervalsMax,
+  failureTextMax,
+  firstFrameBytesMax,
+  lingerMs,
+  silentIntervalsMax,
+  storeSilentIntervalsMax,
+  streamBytesInFlightMax,
+} from './limits.js';
 
 const aliveFrame = encodeFrameHead('alive', 0);
+
+/** How soon an end that says nothing is taken for lost, and how large the first frame may be. */
+export interface Pace {
+  readonly intervalMs: number;
+  readonly silentIntervalsMax: number;
+  readonly firstFrameBytesMax: number;
+}
+
+export const hostPace: Pace = { intervalMs: aliveIntervalMs, silentIntervalsMax, firstFrameBytesMax };
+/** What a store allows to a client, whose event loop may stall for longer than a store's. */
+export const clientPace: Pace = {
+  intervalMs: clientAliveIntervalMs,
+  silentIntervalsMax: clientSilentIntervalsMax,
+  firstFrameBytesMax: frameBytesMax,
+};
+/** What a client allows to a store. */
+export const storePace: Pace = { ...clientPace, silentIntervalsMax: storeSilentIntervalsMax };
 
 /**
  * A stream of frames that has a TCP connection for itself, either end of it.
@@ -15,11 +43,13 @@ const aliveFrame = encodeFrameHead('alive', 0);
  *
  * Silence: each end says something at least every two intervals, an empty frame if there is nothing else. An end that
  * hears nothing for silentIntervalsMax intervals takes the other one for lost. Counted are this host's timer's calls, so that its own
- * stalls do not pass for the other side's. What only waits behind a long frame is not silence: bytes count, not frames.
+ * stalls do not pass for the other side's. What only waits behind a long frame is not silence: bytes count, not frames. Nor is what this
+ * end does not read because it is paused.
  */
 export class TcpStream implements FrameStream {
   private readonly socket: Socket;
   private readonly kind: StreamKind;
+  private readonly pace: Pace;
   private readonly runtime: Runtime;
   private readonly parser: FrameParser;
   private readonly ticker: TimerHandle;
@@ -35,14 +65,16 @@ export class TcpStream implements FrameStream {
   private wasHeard = false;
 
   /** Takes over the socket, connected or connecting, of which nothing was read yet (or put back). */
-  constructor(socket: Socket, kind: StreamKind, runtime: Runtime) {
+  constructor(socket: Socket, kind: StreamKind, runtime: Runtime, pace = hostPace) {
     this.socket = socket;
     this.kind = kind;
     this.runtime = runtime;
-    this.parser = new FrameParser({
+    this.pace = pace;
+    const taker: FrameTaker = {
       preamble: (stream) => this.handlePreamble(stream),
       frame: (frameKind, payload) => this.handleFrame(frameKind, payload),
-    });
+    };
+    this.parser = new FrameParser(taker, pace.firstFrameBytesMax);
     socket.on('data', (chunk: Buffer) => this.handleData(chunk));
     socket.on('drain', () => this.handleDrain());
     socket.on('end', () => this.handleEnd());
@@ -50,7 +82,7 @@ export class TcpStream implements FrameStream {
     socket.on('close', () => this.handleSocketClose());
     socket.write(encodePreamble(kind));
     socket.resume();
-    this.ticker = runtime.every(aliveIntervalMs, () => this.tick());
+    this.ticker = runtime.every(pace.intervalMs, () => this.tick());
   }
 
   listen(listener: FrameListener): void {
@@ -62,6 +94,15 @@ export class TcpStream implements FrameStream {
     this.send('data', frame);
     this.blocked = this.socket.writableLength > streamBytesInFlightMax;
     return !this.blocked;
+  }
+
+  /** Reads no more until resume(), but for what is read already. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
   }
 
   end(): void {
@@ -113,6 +154,7 @@ export class TcpStream implements FrameStream {
 
   private handlePreamble(stream: StreamKind): void {
     if (stream !== this.kind) throw new FramingError(`a stream of kind ${stream} in the place of ${this.kind}`);
+    this.listener?.opened?.();
   }
 
   private handleFrame(kind: FrameKind, payload: Buffer): void {
@@ -171,10 +213,11 @@ export class TcpStream implements FrameStream {
     if (!this.wrote && !this.over && !this.ended && socket.writableLength === 0) socket.write(aliveFrame);
     this.wrote = false;
     this.wasHeard ||= this.heard;
-    this.silentIntervals = this.heard ? 0 : this.silentIntervals + 1;
+    this.silentIntervals = this.heard || socket.isPaused() ? 0 : this.silentIntervals + 1;
     this.heard = false;
+    const { silentIntervalsMax, intervalMs } = this.pace;
     if (this.wasHeard && this.silentIntervals >= silentIntervalsMax) {
-      this.cut(`nothing came for ${silentIntervalsMax * aliveIntervalMs} ms`);
+      this.cut(`nothing came for ${silentIntervalsMax * intervalMs} ms`);
     }
   }
 }

@@ -1,11 +1,10 @@
-import { connect, Socket } from 'node:net';
 import type { Runtime } from '../base/runtime.js';
+import { dial } from './dial.js';
 import { decodePreamble, FramingError, type StreamKind } from './frame_format.js';
 import type { Connection, Connector } from './frame_stream.js';
-import { parseHostPort } from './host_port.js';
-import type { HostAcceptor } from './port_listener.js';
+import type { FramesAcceptor } from './port_listener.js';
 import { StreamTransport, type StreamTransportOptions } from './stream_transport.js';
-import { TcpStream } from './tcp_stream.js';
+import { clientPace, hostPace, TcpStream } from './tcp_stream.js';
 
 /**
  * One TCP connection for each stream: the envelopes of a pair have one for as long as it lasts, and a snapshot has its own, so that its
@@ -33,27 +32,25 @@ function tcpConnector(runtime: Runtime): Connector {
   };
 }
 
-/** A socket on its way; one that fails at once if there is no way. */
-function dial(address: string): Socket {
-  const target = parseHostPort(address);
-  if (target !== null) return connect({ ...target, noDelay: true });
-  return new Socket().destroy(new Error(`${address} is not host:port`));
-}
+/** Takes a stream over which a client will send operations. */
+export type ClientAcceptor = (stream: TcpStream) => void;
 
 /** The Transport of real processes: frames over TCP, accepted at the port that the host shares with its gRPC services. */
 export class TcpTransport extends StreamTransport {
-  /** For the server that this host shares between all that listens. */
-  readonly acceptor: HostAcceptor;
-
   constructor(options: StreamTransportOptions) {
     super(options, tcpConnector(options.runtime));
-    const { runtime } = options;
-    this.acceptor = (socket, preamble) => {
+  }
+
+  /** For the server that this host shares between all that listens. Without `acceptClient` clients are refused. */
+  acceptor(acceptClient?: ClientAcceptor): FramesAcceptor {
+    return (socket, preamble) => {
       const kind = kindOf(preamble);
       // The stream itself finds fault with what it can not read, and answers as of which version it would.
-      const stream = new TcpStream(socket, kind ?? 'exchange', runtime);
+      const stream = new TcpStream(socket, kind ?? 'exchange', this.runtime, kind === 'client' ? clientPace : hostPace);
       if (kind === 'exchange') this.acceptExchange(stream);
       else if (kind === 'snapshot') this.acceptSnapshot(stream);
+      else if (kind === 'client' && acceptClient !== undefined) acceptClient(stream);
+      else if (kind === 'client') stream.destroy('operations of clients are not served here');
     };
   }
 }

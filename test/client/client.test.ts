@@ -3,24 +3,36 @@ import { slotOf } from '../../src/base/slot.js';
 import { SkerryClient } from '../../src/client/index.js';
 import { batchOpsMax } from '../../src/client/limits.js';
 import { Partitioning } from '../../src/gen/skerry/v1/meta.js';
-import { clusterId, FakeCluster } from './support/fake_cluster.js';
+import { clusterId, FakeCluster, type Trick } from './support/fake_cluster.js';
 import { errorOf, setUp } from './support/set_up.js';
 
-t.test('a value that was set is read back, byte for byte', async (t) => {
-  const { client } = await setUp(t);
-  const key = Buffer.from([0, 255, 1, 128]);
-  const value = Buffer.from([0, 0, 255, 254]);
-  await client.set(key, value);
-  t.equal(client.clusterId, clusterId);
-  t.same(await client.get(key), value);
-  t.same(await client.get(new Uint8Array(key)), value);
-  t.equal(await client.exists(key), true);
-  await client.set('text', '');
-  t.same(await client.get('text'), Buffer.alloc(0), 'an empty value is a value');
-  await client.delete(key);
-  t.equal(await client.get(key), null);
-  t.equal(await client.exists(key), false);
-});
+for (const storeProtocol of ['tcp', 'grpc'] as const) {
+  t.test(`a value that was set is read back, byte for byte, over ${storeProtocol}`, async (t) => {
+    const { client } = await setUp(t, {}, { storeProtocol });
+    const key = Buffer.from([0, 255, 1, 128]);
+    const value = Buffer.from([0, 0, 255, 254]);
+    await client.set(key, value);
+    t.equal(client.clusterId, clusterId);
+    t.same(await client.get(key), value);
+    t.same(await client.get(new Uint8Array(key)), value);
+    t.equal(await client.exists(key), true);
+    await client.set('text', '');
+    t.same(await client.get('text'), Buffer.alloc(0), 'an empty value is a value');
+    await client.delete(key);
+    t.equal(await client.get(key), null);
+    t.equal(await client.exists(key), false);
+  });
+
+  t.test(`a broken stream is made again and what it carried is repeated, over ${storeProtocol}`, async (t) => {
+    const { cluster, client } = await setUp(t, {}, { storeProtocol });
+    const tricks: Trick[] = [() => 'breakAfter', () => 'breakBefore'];
+    cluster.trick = (op, storeId) => tricks.pop()?.(op, storeId) ?? null;
+    await client.set('k', 'v');
+    t.equal(tricks.length, 0);
+    t.same(await client.get('k'), Buffer.from('v'));
+    t.same([...cluster.applied.values()], [1], 'it took effect once');
+  });
+}
 
 t.test('compareAndSwap replaces what is expected and tells what is there otherwise', async (t) => {
   const { client } = await setUp(t);
@@ -209,4 +221,5 @@ t.test('connect names what is wrong with where it was pointed', async (t) => {
     t.equal((await errorOf(connect({ placement }))).code, 'INVALID_ARGUMENT', placement);
   }
   t.equal((await errorOf(connect({ keySpace: 'x' }))).details['reason'], 'UNKNOWN_OPTION');
+  t.equal((await errorOf(connect({ storeProtocol: 'udp' }))).details['field'], 'storeProtocol');
 });

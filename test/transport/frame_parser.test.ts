@@ -116,7 +116,7 @@ t.test('a frame within one read is not copied, one over several is put together 
 t.test('a host is told from a client by as few bytes as it takes', async (t) => {
   const preamble = encodePreamble('snapshot');
   for (let length = 0; length < preambleBytes; length++) t.equal(recognize(preamble.subarray(0, length)), 'undecided');
-  t.equal(recognize(preamble), 'host');
+  t.equal(recognize(preamble), 'frames');
   t.equal(decodePreamble(preamble), 'snapshot');
   for (const text of ['P', 'PRI * HTTP/2.0', 'GET / HTTP/1.1', 'SET a b', 'SKERRz', '\x16\x03\x01']) {
     t.equal(recognize(Buffer.from(text, 'latin1')), 'other', text);

@@ -30,8 +30,14 @@ const echo: GrpcService = {
   },
 };
 
-async function start(acceptHost: (socket: Socket, preamble: Buffer) => void): Promise<GrpcServer> {
-  return startGrpcServer({ address: '127.0.0.1:0', services: [echo], serviceNames: [], acceptHost, closeGraceMs: 50 });
+async function start(acceptFrames: (socket: Socket, preamble: Buffer) => void): Promise<GrpcServer> {
+  return startGrpcServer({
+    address: '127.0.0.1:0',
+    services: [echo],
+    serviceNames: [],
+    acceptFrames,
+    closeGraceMs: 50,
+  });
 }
 
 function call(client: Client, request: Buffer): Promise<Buffer | undefined> {
@@ -96,7 +102,7 @@ t.test('connections that say too little are closed: at their end, in time, and w
   const nobody = (): void => {
     accepted++;
   };
-  const listener = new PortListener({ runtime, acceptHost: nobody, acceptOther: nobody });
+  const listener = new PortListener({ runtime, acceptFrames: nobody, acceptOther: nobody });
   const port = await listener.listen({ host: '127.0.0.1', port: 0 });
   t.teardown(() => listener.close());
   const dial = async (bytes: Buffer): Promise<{ socket: Socket; closed: Promise<unknown> }> => {

@@ -1,5 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { frameBytesMax } from '../../src/base/limits.js';
 import {
   decodePreamble,
   encodeFrameHead,
@@ -8,7 +9,7 @@ import {
   type FrameKind,
   type StreamKind,
 } from '../../src/transport/frame_format.js';
-import { FrameParser } from '../../src/transport/frame_parser.js';
+import { FrameParser, type FrameTaker } from '../../src/transport/frame_parser.js';
 import { aliveIntervalMs } from '../../src/transport/limits.js';
 import { parseHostPort } from '../../src/transport/host_port.js';
 import { decodeEnvelope, encodeEnvelope, type Envelope, type Hello } from '../../src/wire/index.js';
@@ -39,18 +40,19 @@ export class RawStream extends EventEmitter {
   private readonly received: Buffer[] = [];
 
   /** Of a socket that this end's preamble was written to. */
-  constructor(socket: Socket) {
+  constructor(socket: Socket, kind: StreamKind = 'exchange') {
     super();
     this.socket = socket;
-    const parser = new FrameParser({
+    const taker: FrameTaker = {
       preamble: () => undefined,
-      frame: (kind, payload) => {
-        if (kind === 'refusal') this.refusal = payload.toString();
-        if (kind !== 'data') return;
+      frame: (frameKind, payload) => {
+        if (frameKind === 'refusal') this.refusal = payload.toString();
+        if (frameKind !== 'data') return;
         this.received.push(payload);
         this.emit('data', payload);
       },
-    });
+    };
+    const parser = kind === 'client' ? new FrameParser(taker, frameBytesMax) : new FrameParser(taker);
     socket.on('data', (chunk: Buffer) => parser.push(chunk));
     socket.on('error', () => undefined);
     const alive = setInterval(() => {
@@ -67,7 +69,7 @@ export class RawStream extends EventEmitter {
   static dial(address: string, kind: StreamKind): RawStream {
     const socket = dialRaw(address);
     socket.write(encodePreamble(kind));
-    return new RawStream(socket);
+    return new RawStream(socket, kind);
   }
 
   /** The next frame of data. */
@@ -106,7 +108,7 @@ export async function startRawServer(
       socket.pause();
       socket.unshift(first);
       socket.write(encodePreamble(kind));
-      const stream = new RawStream(socket);
+      const stream = new RawStream(socket, kind);
       socket.resume();
       handlers[kind]?.(stream);
     });

@@ -117,7 +117,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     address: options.address ?? '127.0.0.1:0',
     services: [],
     serviceNames: [],
-    acceptHost: transport.acceptor,
+    acceptFrames: transport.acceptor(),
     closeGraceMs: 50,
   });
   const heard = new Recorder();

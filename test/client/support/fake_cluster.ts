@@ -1,23 +1,17 @@
-import type {
-  sendUnaryData,
-  ServerDuplexStream,
-  ServerUnaryCall,
-  ServerWritableStream,
-  UntypedServiceImplementation,
-} from '@grpc/grpc-js';
-import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+import type { sendUnaryData, ServerUnaryCall, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { must } from '../../../src/base/assert.js';
 import { encodeKey, hashSplitKeys, inRange } from '../../../src/base/encoded_key.js';
 import type { Error as ErrorReply } from '../../../src/gen/skerry/v1/error.js';
-import type { BatchOp, BatchRequest, BatchResponse, BatchResult, WriteCommand } from '../../../src/gen/skerry/v1/kv.js';
-import { KvService } from '../../../src/gen/skerry/v1/kv.js';
+import type { BatchOp, BatchRequest, BatchResult, WriteCommand } from '../../../src/gen/skerry/v1/kv.js';
 import type { Shard, ShardRoute, Store } from '../../../src/gen/skerry/v1/meta.js';
 import { KeyspaceState, Partitioning, ReplicaRole, StoreState } from '../../../src/gen/skerry/v1/meta.js';
 import type { WatchRoutesRequest, WatchRoutesResponse } from '../../../src/gen/skerry/v1/placement.js';
 import { PlacementService } from '../../../src/gen/skerry/v1/placement.js';
+import { FakePort, type FakeStream } from './fake_port.js';
 
 /**
- * A cluster for the client's tests: real gRPC servers in this process, with one truth (who leads, which epochs, what is
+ * A cluster for the client's tests: real servers in this process, with one truth (who leads, which epochs, what is
  * stored) that the fake stores answer from, and a map of routes that the fake placement member answers from. A test changes
  * the truth without the map, or plays tricks on single operations, and watches the client find its way.
  */
@@ -62,7 +56,7 @@ export class FakeCluster {
   withholdWatch = false;
   placementTrick: (method: string) => ErrorReply | null = () => null;
   readonly calls = new Map<string, number>();
-  readonly #stores = new Map<number, { server: Server; port: number; streams: Set<BatchStream> }>();
+  readonly #stores = new Map<number, FakePort>();
   readonly #watchers = new Set<ServerWritableStream<WatchRoutesRequest, WatchRoutesResponse>>();
   #placement: Server | null = null;
   #placementPort = 0;
@@ -193,23 +187,19 @@ export class FakeCluster {
   }
 
   async startStore(storeId: number): Promise<void> {
-    const server = new Server();
-    const streams = new Set<BatchStream>();
-    server.addService(
-      { batch: KvService.batch },
-      { batch: (stream: BatchStream) => this.#serve(storeId, stream, streams) },
-    );
-    const port = await bind(server, this.#stores.get(storeId)?.port ?? 0);
-    this.#stores.set(storeId, { server, port, streams });
+    const before = this.#stores.get(storeId);
+    await before?.kill();
+    const port = await FakePort.open(before?.port ?? 0, (stream, request) => this.#serve(storeId, stream, request));
+    this.#stores.set(storeId, port);
   }
 
   /** As a kill: every connection breaks, the port refuses. */
   killStore(storeId: number): void {
-    this.#stores.get(storeId)?.server.forceShutdown();
+    void this.#stores.get(storeId)?.kill();
   }
 
   breakStreams(storeId: number): void {
-    for (const stream of this.#stores.get(storeId)?.streams ?? []) breakStream(stream);
+    this.#stores.get(storeId)?.breakStreams();
   }
 
   async startPlacement(): Promise<void> {
@@ -226,7 +216,7 @@ export class FakeCluster {
 
   stop(): void {
     this.killPlacement();
-    for (const { server } of this.#stores.values()) server.forceShutdown();
+    for (const port of this.#stores.values()) void port.kill();
   }
 
   #placementMethods(): UntypedServiceImplementation {
@@ -301,27 +291,22 @@ export class FakeCluster {
     };
   }
 
-  #serve(storeId: number, stream: BatchStream, streams: Set<BatchStream>): void {
-    streams.add(stream);
-    stream.on('error', () => streams.delete(stream));
-    stream.on('end', () => streams.delete(stream));
-    stream.on('data', (frame: BatchRequest) => {
-      const results: BatchResult[] = [];
-      let broken = false;
-      for (const op of frame.ops) {
-        this.operations.push({ op, storeId });
-        const trick = this.trick(op, storeId);
-        if (trick === 'ignore') continue;
-        if (trick === 'breakBefore') broken = true;
-        else if (trick === 'breakAfter') {
-          this.#answer(op, storeId);
-          broken = true;
-        } else if (trick !== null) results.push({ id: op.id, result: { $case: 'error', value: trick } });
-        else results.push({ id: op.id, result: this.#answer(op, storeId) });
-      }
-      if (broken) breakStream(stream);
-      else if (results.length > 0) stream.write({ results });
-    });
+  #serve(storeId: number, stream: FakeStream, request: BatchRequest): void {
+    const results: BatchResult[] = [];
+    let broken = false;
+    for (const op of request.ops) {
+      this.operations.push({ op, storeId });
+      const trick = this.trick(op, storeId);
+      if (trick === 'ignore') continue;
+      if (trick === 'breakBefore') broken = true;
+      else if (trick === 'breakAfter') {
+        this.#answer(op, storeId);
+        broken = true;
+      } else if (trick !== null) results.push({ id: op.id, result: { $case: 'error', value: trick } });
+      else results.push({ id: op.id, result: this.#answer(op, storeId) });
+    }
+    if (broken) stream.break();
+    else if (results.length > 0) stream.answer(results);
   }
 
   /** As a store does: shard, leader, epoch, range, then the operation. */
@@ -436,13 +421,6 @@ export class FakeCluster {
       },
     };
   }
-}
-
-type BatchStream = ServerDuplexStream<BatchRequest, BatchResponse>;
-
-/** Ends a stream as a transport failure does, with everything on it unanswered. */
-function breakStream(stream: BatchStream): void {
-  stream.emit('error', Object.assign(new Error('broken'), { code: status.UNAVAILABLE, details: 'broken' }));
 }
 
 export function failure(message: string, detail: NonNullable<ErrorReply['detail']>): ErrorReply {

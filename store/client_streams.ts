@@ -1,0 +1,44 @@
+import type { Runtime } from '../src/base/runtime.js';
+import type { TcpStream } from '../src/transport/tcp_stream.js';
+import { BatchStream, type BatchTarget } from './batch_stream.js';
+
+/** The clients that send the frames of Kv.Batch over TCP: each connection is one batch stream. */
+export class ClientStreams {
+  private readonly service: BatchTarget;
+  private readonly runtime: Pick<Runtime, 'nextTurn'>;
+  private readonly streams = new Set<TcpStream>();
+
+  constructor(service: BatchTarget, runtime: Pick<Runtime, 'nextTurn'>) {
+    this.service = service;
+    this.runtime = runtime;
+  }
+
+  accept(stream: TcpStream): void {
+    this.streams.add(stream);
+    const forget = (): void => void this.streams.delete(stream);
+    const batch = new BatchStream(this.service, this.runtime, {
+      write: (frame) => stream.write(frame),
+      pause: () => stream.pause(),
+      resume: () => stream.resume(),
+      end: (problem) => {
+        forget();
+        if (problem === null) stream.end();
+        else stream.destroy(problem);
+      },
+    });
+    stream.listen({
+      frame: (bytes) => batch.frame(bytes),
+      drained: () => batch.drained(),
+      closed: () => {
+        forget();
+        batch.close();
+      },
+    });
+  }
+
+  /** Ends all of them: clients go to other stores at once. */
+  close(): void {
+    for (const stream of this.streams) stream.end();
+    this.streams.clear();
+  }
+}
