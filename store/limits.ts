@@ -16,6 +16,8 @@ export const shardSessionsMax = 4_096;
 /** Applied sequences kept per session; past it the floor rises. A client has far fewer writes to one shard in flight. */
 export const sessionSequencesMax = 4_096;
 
+/** Clients connected for frames of operations; more are refused. */
+export const clientStreamsMax = 10_000;
 /** Operations in flight per batch stream. Several full frames of a busy client. */
 export const streamOpsMax = 8_192;
 /** Bytes of operations in flight per batch stream. Two of the largest commands, so that one never waits for itself. */

@@ -90,7 +90,7 @@ export class TcpStream implements FrameStream {
   }
 
   write(frame: Buffer): boolean {
-    if (this.over) return true;
+    if (this.over || this.ended) return true;
     this.send('data', frame);
     this.blocked = this.socket.writableLength > streamBytesInFlightMax;
     return !this.blocked;

@@ -37,7 +37,7 @@ class Port {
     this.clients = clients;
   }
 
-  static async open(t: Owner, runtime: Runtime = nodeRuntime()): Promise<Port> {
+  static async open(t: Owner, runtime: Runtime = nodeRuntime(), max?: number): Promise<Port> {
     const answering: { port: Port | null } = { port: null };
     const service: BatchTarget = {
       checkTarget: () => null,
@@ -48,7 +48,7 @@ class Port {
       },
       flush: () => undefined,
     };
-    const clients = new ClientStreams(service, runtime);
+    const clients = new ClientStreams(service, runtime, max);
     const transport = new TcpTransport({ hostId: 1, clusterId: 7, incarnation: 1, runtime, logger: silentLogger });
     const acceptFrames = transport.acceptor((stream) => clients.accept(stream));
     const settings = { address: '127.0.0.1:0', services: [], serviceNames: [], closeGraceMs: 50 };
@@ -156,6 +156,25 @@ t.test('a client that says nothing any more is given up after its intervals', as
   t.ok(heard > 0, 'it is not given up one interval before');
   for (let i = 0; i <= clientSilentIntervalsMax; i++) tick();
   await closed;
+});
+
+t.test('past the limit on connections a client is refused, until one has gone', async (t) => {
+  const port = await Port.open(t, nodeRuntime(), 2);
+  const [first, second] = [port.dial(t), port.dial(t)];
+  for (const stream of [first, second]) {
+    stream.write(request(1));
+    t.same(await nextIds(stream), [1]);
+  }
+  t.match(await port.dial(t).over, { kind: 'refused', reason: /no more than 2 clients/ });
+  first.close();
+  // The store hears of it in its own time.
+  for (let answered = false; !answered;) {
+    const stream = port.dial(t);
+    stream.write(request(2));
+    answered = await Promise.race([stream.over.then(() => false), nextIds(stream).then(() => true)]);
+  }
+  second.write(request(3));
+  t.same(await nextIds(second), [3]);
 });
 
 t.test('a store that stops ends the connections of its clients', async (t) => {
