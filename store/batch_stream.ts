@@ -10,7 +10,7 @@ import {
 import { invalidArgument } from '../src/base/wire_errors.js';
 import { Load } from './admission.js';
 import type { KvService } from './kv_service.js';
-import { replyBytesMax, replyResultsMax, streamReplyBytesMax } from './limits.js';
+import { replyBytesMax, replyResultsMax, resultOverheadBytes, streamReplyBytesMax } from './limits.js';
 
 /** The transport's side of a batch stream: a duplex stream of frames. */
 export interface FrameStream {
@@ -93,7 +93,7 @@ export class BatchStream {
   private add(result: WireResult): void {
     if (this.closed) return;
     this.results.push(result);
-    this.resultBytes += result.body.length;
+    this.resultBytes += sizeOf(result);
     if (!this.paused && this.resultBytes > streamReplyBytesMax) {
       this.paused = true;
       this.stream.pause();
@@ -127,12 +127,18 @@ export class BatchStream {
   private takeFrame(): WireResult[] {
     let bytes = 0;
     let count = 0;
-    for (const { body } of this.results) {
-      if (count > 0 && (count >= replyResultsMax || bytes + body.length > replyBytesMax)) break;
-      bytes += body.length;
+    for (const result of this.results) {
+      const size = sizeOf(result);
+      if (count > 0 && (count >= replyResultsMax || bytes + size > replyBytesMax)) break;
+      bytes += size;
       count++;
     }
     this.resultBytes -= bytes;
     return this.results.splice(0, count);
   }
+}
+
+/** What a result that waits takes of memory, about. */
+function sizeOf({ body }: WireResult): number {
+  return body.length + resultOverheadBytes;
 }

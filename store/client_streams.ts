@@ -8,7 +8,7 @@ export class ClientStreams {
   private readonly service: BatchTarget;
   private readonly runtime: Pick<Runtime, 'nextTurn'>;
   private readonly max: number;
-  private readonly streams = new Set<TcpStream>();
+  private readonly streams = new Map<TcpStream, BatchStream>();
 
   constructor(service: BatchTarget, runtime: Pick<Runtime, 'nextTurn'>, max = clientStreamsMax) {
     this.service = service;
@@ -21,7 +21,6 @@ export class ClientStreams {
       stream.destroy(`this store serves no more than ${this.max} clients at a time`);
       return;
     }
-    this.streams.add(stream);
     const forget = (): void => void this.streams.delete(stream);
     const batch = new BatchStream(this.service, this.runtime, {
       write: (frame) => stream.write(frame),
@@ -33,6 +32,7 @@ export class ClientStreams {
         else stream.destroy(problem);
       },
     });
+    this.streams.set(stream, batch);
     stream.listen({
       frame: (bytes) => batch.frame(bytes),
       drained: () => batch.drained(),
@@ -43,9 +43,8 @@ export class ClientStreams {
     });
   }
 
-  /** Ends all of them: clients go to other stores at once. */
+  /** Ends each once all that it asked for is answered: clients go to other stores at once. */
   close(): void {
-    for (const stream of this.streams) stream.end();
-    this.streams.clear();
+    for (const batch of [...this.streams.values()]) batch.clientEnded();
   }
 }

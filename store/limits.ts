@@ -22,6 +22,8 @@ export const clientStreamsMax = 10_000;
 export const streamOpsMax = 8_192;
 /** Bytes of operations in flight per batch stream. Two of the largest commands, so that one never waits for itself. */
 export const streamBytesMax = 2 * frameBytesMax;
+/** What each result counts for beside its bytes: those without any take memory, too. */
+export const resultOverheadBytes = 128;
 /** Bytes of replies that wait for a slow reader; past it the stream is not read from. */
 export const streamReplyBytesMax = 16 * 1024 * 1024;
 /** Operations in flight per shard. A hot shard is refused before it fills the store. */

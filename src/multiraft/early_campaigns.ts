@@ -1,3 +1,4 @@
+import type { Message } from '../raft/message.js';
 import type { HostContext } from './context.js';
 import type { HostLiveness } from './host_liveness.js';
 import type { Peer } from './peer.js';
@@ -13,12 +14,17 @@ interface Planned {
   readonly everyTicks: number;
 }
 
+/** What the loss of a host takes: `slices` ticks in which this host wakes its groups, or has all of them campaign. Others take as long. */
+interface Loss {
+  readonly tick: number;
+  readonly slices: number;
+}
+
 /** What the loss of a host or its return set off, and has not happened yet. */
 interface Waking {
   /** Those used last at the end. */
   readonly peers: Peer[];
-  /** Ticks in which a host wakes all of them, or has all of them campaign: the others take about as long. */
-  readonly slices: number;
+  readonly loss: Loss;
 }
 
 /** Ticks between the turns of two replicas of one group, so that the second does not split the first one's vote. */
@@ -84,21 +90,24 @@ export class EarlyCampaigns implements TickWork {
     affected.sort((a, b) => a.usedTick - b.usedTick);
     const { wakesPerTick, earlyCampaignsPerTick } = this.host.options.limits;
     const slices = Math.ceil(affected.length / Math.min(wakesPerTick, earlyCampaignsPerTick));
-    this.waking.set(hostId, { peers: affected, slices });
+    this.waking.set(hostId, { peers: affected, loss: this.lossOf(slices) });
   }
 
   /** The replica that leads a group was stopped, although its host lives. */
   leaderStopped(peer: Peer): void {
     peer.hibernation.wake(false);
-    this.succeed(peer, 0, 1);
+    this.succeed(peer, 0, this.lossOf(1));
   }
 
-  /** Another replica asks for a vote. It has it at once if the leader's host is lost, and time to win before this one campaigns. */
-  candidateHeard(peer: Peer): void {
+  /** A member asks for a vote. It has it at once if the leader's host is lost, and time to win, if it can, before this one campaigns. */
+  candidateHeard(peer: Peer, { index, logTerm }: Message): void {
     const leaderHost = peer.leaderId() === 0 ? 0 : peer.hostOf(peer.leaderId());
-    if (leaderHost !== 0 && !peer.isLeader()) this.wake(peer, leaderHost, this.waking.get(leaderHost)?.slices ?? 1);
+    if (leaderHost !== 0 && !peer.isLeader()) {
+      this.wake(peer, leaderHost, this.waking.get(leaderHost)?.loss ?? this.lossOf(1));
+    }
     const plan = this.planned.get(peer);
-    if (plan !== undefined) plan.dueTick = Math.max(plan.dueTick, this.host.tick + rankTicks);
+    if (plan === undefined || !peer.core.isUpToDate(index, logTerm)) return;
+    plan.dueTick = Math.max(plan.dueTick, this.host.tick + rankTicks);
   }
 
   tick(): void {
@@ -108,46 +117,68 @@ export class EarlyCampaigns implements TickWork {
 
   private wakeSlice(): void {
     let room = this.host.options.limits.wakesPerTick;
-    for (const [hostId, { peers, slices }] of this.waking) {
+    for (const [hostId, { peers, loss }] of this.waking) {
       for (; room > 0 && peers.length > 0; room--) {
         const peer = peers.pop();
-        if (peer !== undefined) this.wake(peer, hostId, slices);
+        if (peer !== undefined) this.wake(peer, hostId, loss);
       }
       if (peers.length === 0) this.waking.delete(hostId);
     }
   }
 
-  private wake(peer: Peer, hostId: number, slices: number): void {
+  private wake(peer: Peer, hostId: number, loss: Loss): void {
     if (peer.stopped) return;
     const isLost = this.isLost(hostId);
     const { hibernation } = peer;
     const isConcerned = hibernation.suffersFrom(hostId) || (!isLost && hibernation.sleepsOver(hostId));
     if (!isConcerned) return;
     hibernation.wake(!isLost);
-    if (!peer.isLeader() && isLost) this.succeed(peer, hostId, slices);
+    if (!peer.isLeader() && isLost) this.succeed(peer, hostId, loss);
   }
 
   /** Forgets the leader and plans a campaign in turn with the other voters. */
-  private succeed(peer: Peer, lostHost: number, slices: number): void {
-    const others = peer.confState.voters.filter((id) => id !== peer.leaderId());
-    const rank = rankOf(peer, others);
+  private succeed(peer: Peer, lostHost: number, loss: Loss): void {
+    const { host } = this;
+    const voters = this.votersLeft(peer);
+    const rank = rankOf(peer, voters);
     peer.forgetLeader();
     if (rank < 0) return;
-    const behindFirst = rank === 0 ? 0 : slices + rank * rankTicks;
-    const waitTicks = this.promiseTicks(peer) + behindFirst;
-    if (!this.host.diskStalled) peer.core.postponeElection(waitTicks);
+    const promised = this.promiseTicks(peer);
+    let dueTick = host.tick + promised;
+    // The first of groups that sleep are done once all are woken; where promises end, all at once, they take as long from there.
+    if (rank > 0) {
+      const firstDone = Math.max(dueTick + (promised > 0 ? loss.slices : 0), loss.tick + loss.slices);
+      dueTick = firstDone + rank * rankTicks;
+    }
+    if (!host.diskStalled) peer.core.postponeElection(dueTick - host.tick);
     // Should two have campaigned at once all the same, they do not again.
-    const everyTicks = (others.length + rank) * rankTicks;
-    const dueTick = this.host.tick + waitTicks;
+    const everyTicks = (voters.length + rank) * rankTicks;
     this.planned.set(peer, { dueTick, lostHost, attemptsLeft: campaignAttempts, everyTicks });
+  }
+
+  /** Those that can take over: neither the leader that is gone nor who else is on a host that is lost. */
+  private votersLeft(peer: Peer): number[] {
+    const leaderId = peer.leaderId();
+    const isThere = (id: number): boolean => {
+      const hostId = peer.hostOf(id);
+      return id === peer.replicaId || hostId === 0 || !this.isLost(hostId);
+    };
+    return peer.confState.voters.filter((id) => id !== leaderId && isThere(id));
+  }
+
+  private lossOf(slices: number): Loss {
+    // Past that a group does not wait for others' slices: its own timer would have fired.
+    return { tick: this.host.tick, slices: Math.min(slices, 2 * this.host.options.electionTicks) };
   }
 
   private campaignSlice(): void {
     const { tick, options } = this.host;
     let room = options.limits.earlyCampaignsPerTick;
-    for (const [peer, plan] of this.planned) {
+    for (const [peer, plan] of [...this.planned]) {
       if (!this.isNeeded(peer, plan)) {
         this.planned.delete(peer);
+        // What was planned is off: its own timer runs as it always does.
+        if (!peer.stopped) peer.core.postponeElection(0);
         continue;
       }
       if (plan.dueTick > tick || room === 0) continue;
@@ -155,7 +186,9 @@ export class EarlyCampaigns implements TickWork {
       peer.campaign();
       plan.attemptsLeft--;
       plan.dueTick = tick + plan.everyTicks;
-      if (plan.attemptsLeft === 0) this.planned.delete(peer);
+      this.planned.delete(peer);
+      // At the end: the first attempts of others come before the second one of this.
+      if (plan.attemptsLeft > 0) this.planned.set(peer, plan);
     }
   }
 

@@ -91,7 +91,7 @@ export class Inbound implements TransportHandlers {
     const peer = this.peerFor(fromHost, groupId, message);
     if (asksForVote(message)) {
       this.checkStranger(fromHost, groupId, message, peer);
-      if (peer !== null) this.campaigns.candidateHeard(peer);
+      if (peer?.knows(message.from) === true) this.campaigns.candidateHeard(peer, message);
     }
     peer?.deliver(fromHost, message);
   }

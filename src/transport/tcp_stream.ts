@@ -44,7 +44,7 @@ export const storePace: Pace = { ...clientPace, silentIntervalsMax: storeSilentI
  * Silence: each end says something at least every two intervals, an empty frame if there is nothing else. An end that
  * hears nothing for silentIntervalsMax intervals takes the other one for lost. Counted are this host's timer's calls, so that its own
  * stalls do not pass for the other side's. What only waits behind a long frame is not silence: bytes count, not frames. Nor is what this
- * end does not read because it is paused.
+ * end does not read because it is paused: then it is the other end's reading that counts.
  */
 export class TcpStream implements FrameStream {
   private readonly socket: Socket;
@@ -63,6 +63,8 @@ export class TcpStream implements FrameStream {
   private heard = false;
   private silentIntervals = 0;
   private wasHeard = false;
+  /** Of what was written, as of the last tick: taken by the kernel. */
+  private takenBytes = 0;
 
   /** Takes over the socket, connected or connecting, of which nothing was read yet (or put back). */
   constructor(socket: Socket, kind: StreamKind, runtime: Runtime, pace = hostPace) {
@@ -213,7 +215,10 @@ export class TcpStream implements FrameStream {
     if (!this.wrote && !this.over && !this.ended && socket.writableLength === 0) socket.write(aliveFrame);
     this.wrote = false;
     this.wasHeard ||= this.heard;
-    this.silentIntervals = this.heard || socket.isPaused() ? 0 : this.silentIntervals + 1;
+    const takenBytes = socket.bytesWritten - socket.writableLength;
+    const isAlive = this.heard || (socket.isPaused() && takenBytes !== this.takenBytes);
+    this.takenBytes = takenBytes;
+    this.silentIntervals = isAlive ? 0 : this.silentIntervals + 1;
     this.heard = false;
     const { silentIntervalsMax, intervalMs } = this.pace;
     if (this.wasHeard && this.silentIntervals >= silentIntervalsMax) {

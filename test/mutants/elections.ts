@@ -247,7 +247,7 @@ const lostHostFaults: readonly Mutant[] = [
     edits: [
       {
         file: 'src/multiraft/inbound.ts',
-        find: 'if (peer !== null) this.campaigns.candidateHeard(peer);',
+        find: 'if (peer?.knows(message.from) === true) this.campaigns.candidateHeard(peer, message);',
         replace: '',
       },
     ],
@@ -257,7 +257,11 @@ const lostHostFaults: readonly Mutant[] = [
     name: 'second-replica-does-not-wait-for-all-of-the-first',
     breaks: 'Raft §5.2: two candidates of one group split its vote',
     edits: [
-      { file: 'src/multiraft/early_campaigns.ts', find: 'slices + rank * rankTicks', replace: 'rank * rankTicks' },
+      {
+        file: 'src/multiraft/early_campaigns.ts',
+        find: 'firstDone + rank * rankTicks',
+        replace: 'dueTick + rank * rankTicks',
+      },
     ],
     killedBy: ['multiraft/hibernation'],
   },
@@ -267,7 +271,7 @@ const lostHostFaults: readonly Mutant[] = [
     edits: [
       {
         file: 'src/multiraft/early_campaigns.ts',
-        find: '    if (!this.host.diskStalled) peer.core.postponeElection(waitTicks);\n',
+        find: '    if (!host.diskStalled) peer.core.postponeElection(dueTick - host.tick);\n',
         replace: '',
       },
     ],
