@@ -51,6 +51,12 @@ export const sizeSliceBytes = 512 * 1024;
 /** Buckets of at most so many keys that one question counts beside that slice, and how many of them. */
 export const sizeSmallKeys = 64;
 export const sizeSmallBucketsMax = 16;
+/**
+ * Buckets of at most so many keys are counted again although few or none of the writes to them were noted: so few notes say little. At
+ * first with the next question after any write, then, while nothing is found that was not expected, after ever more up to this number.
+ */
+export const sizeRecheckKeys = 512;
+export const sizeRecheckQuestionsMax = 32;
 /** One in this many writes, on average, is noted in the map of sizes. */
 export const sizeNoteStride = 16;
 /** Buckets of the map of sizes, about 200 bytes each. Past it neighbours are joined and sizes get coarser. */

@@ -1,7 +1,14 @@
 import { assert, must } from '../base/assert.js';
 import { Prng } from '../base/prng.js';
 import type { RangeSize } from './engine.js';
-import { sizeBucketsMax, sizeNoteStride, sizeSmallBucketsMax, sizeSmallKeys } from './limits.js';
+import {
+  sizeBucketsMax,
+  sizeNoteStride,
+  sizeRecheckKeys,
+  sizeRecheckQuestionsMax,
+  sizeSmallBucketsMax,
+  sizeSmallKeys,
+} from './limits.js';
 
 /** A part of a range that was counted; `next` is where to go on, null at the end of the range. */
 export interface CountedSlice {
@@ -35,6 +42,11 @@ interface Bucket {
   deletedKeys: number;
   /** How much longer than usual it is believed without a recount: recounts found what was expected. */
   trust: number;
+  /** All writes, noted or not, to whatever bucket, as of the last count: if there were none since, the count is still exact. */
+  writesThen: number;
+  /** Questions since then, and how many of them it takes for a small bucket to be counted again. */
+  questions: number;
+  patience: number;
 }
 
 const none = Buffer.alloc(0);
@@ -56,7 +68,9 @@ const lessonPutsMin = 256;
  * counted ones that were much written to (twice the slice, as they may have grown); after it some small ones, which cost little and which a few
  * noted writes make a multiple of what they are: a shard made of many such buckets would be split for nothing. Between counts a bucket follows its writes, of which about one in
  * sizeNoteStride is noted (at random distances, lest a pattern in the batches hides some rows); how many puts are new keys and how many overwrite is learned from the recounts.
- * A range that nobody writes to and that has been counted costs nothing, and one whose keys are only overwritten little.
+ * Of small buckets that says little: 90 rows may be deleted with one of the deletes noted, or none. They are counted again from time to
+ * time as long as there are writes at all. A range that nobody writes to and that has been counted costs nothing, and one whose keys are
+ * only overwritten little.
  */
 export class SizeMap {
   private buckets: Bucket[] = [emptyBucket(none, 'unseen')];
@@ -65,6 +79,7 @@ export class SizeMap {
   private newShare = 1;
   private readonly prng = new Prng(1);
   private untilNote = 1;
+  private writes = 0;
 
   constructor(countSlice: CountSlice) {
     this.countSlice = countSlice;
@@ -75,6 +90,7 @@ export class SizeMap {
   }
 
   notePut(key: Buffer, value: Buffer): void {
+    this.writes++;
     if (!this.isNoted()) return;
     const bucket = this.bucketOf(key);
     bucket.putKeys += sizeNoteStride;
@@ -82,6 +98,7 @@ export class SizeMap {
   }
 
   noteDelete(key: Buffer): void {
+    this.writes++;
     if (!this.isNoted()) return;
     this.bucketOf(key).deletedKeys += sizeNoteStride;
   }
@@ -92,13 +109,16 @@ export class SizeMap {
     const first = this.cutAt(start);
     const last = end.length === 0 ? this.buckets.length : this.cutAt(end);
     if (first >= last) return;
-    this.buckets.splice(first, last - first, emptyBucket(must(this.buckets[first], 'a bucket').start, 'counted'));
+    this.writes++;
+    const { start: from } = must(this.buckets[first], 'a bucket');
+    this.buckets.splice(first, last - first, { ...emptyBucket(from, 'counted'), writesThen: this.writes });
   }
 
   estimate(start: Buffer, end: Buffer): RangeSize {
     if (end.length > 0 && Buffer.compare(start, end) >= 0) return { bytes: 0, keys: 0, complete: true };
     let small = this.recountWorst(start, end, Infinity) ? sizeSmallBucketsMax : 0;
     while (small > 0 && this.recountWorst(start, end, sizeSmallKeys)) small--;
+    this.recheckSmall(start, end);
     const { first, last } = this.cutOut(start, end);
     let bytes = 0;
     let keys = 0;
@@ -164,6 +184,19 @@ export class SizeMap {
     return true;
   }
 
+  /** Counts one small bucket of which few notes, or none, can have missed what matters, if it is due. */
+  private recheckSmall(start: Buffer, end: Buffer): void {
+    const { first, last } = this.cutOut(start, end);
+    let due = -1;
+    for (let i = first; i < last; i++) {
+      const bucket = must(this.buckets[i], 'a bucket');
+      if (bucket.knowledge !== 'counted' || bucket.keys > sizeRecheckKeys || bucket.writesThen === this.writes)
+        continue;
+      if (++bucket.questions >= bucket.patience && due < 0) due = i;
+    }
+    if (due >= 0) this.recount(due, due + 1);
+  }
+
   /** How much a recount of the bucket is worth; 0 for one that is known well. */
   private doubtOf(bucket: Bucket): number {
     if (bucket.knowledge === 'unseen') return Number.MAX_VALUE;
@@ -180,7 +213,9 @@ export class SizeMap {
     const covered = this.buckets.slice(first, slice.next === null ? last : this.indexOf(slice.next) + 1);
     if (knowledge === 'counted') this.learn(must(covered[0], 'a bucket'), slice);
     const trust = knowledge === 'counted' && slice.next === null ? this.trustIn(covered, slice) : 1;
-    const counted = { ...emptyBucket(start, 'counted'), keys: slice.keys, bytes: slice.bytes, trust };
+    const patience = trust === 1 ? 1 : Math.min(sizeRecheckQuestionsMax, 2 * must(covered[0], 'a bucket').patience);
+    const exact = { keys: slice.keys, bytes: slice.bytes, writesThen: this.writes };
+    const counted = { ...emptyBucket(start, 'counted'), ...exact, trust, patience };
     this.buckets.splice(first, covered.length, counted);
     if (slice.next === null) return;
     // The rest of the last bucket that was reached is guessed: what was thought to be there less what was found.
@@ -278,5 +313,6 @@ export class SizeMap {
 }
 
 function emptyBucket(start: Buffer, knowledge: Knowledge): Bucket {
-  return { start, knowledge, keys: 0, bytes: 0, putKeys: 0, putBytes: 0, deletedKeys: 0, trust: 1 };
+  const notes = { putKeys: 0, putBytes: 0, deletedKeys: 0 };
+  return { start, knowledge, keys: 0, bytes: 0, ...notes, trust: 1, writesThen: -1, questions: 0, patience: 1 };
 }

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { SkerryClient } from '../../src/client/index.js';
+import { type AdminClient, SkerryClient } from '../../src/client/index.js';
 import { RegisterLoad } from './register_load.js';
 import { clusterFor, eventually, shardsOf, storesOf } from './support.js';
 
@@ -17,6 +17,15 @@ const placementFlags = [
   ...['--shards-split-keys', '100', '--shards-merge-keys', '25', '--shards-rest-ms', '0'],
   ...['--shards-split-bytes', '0', '--shards-split-work', '0'],
 ];
+
+/** What holds placement back, for when it does not do what is waited for. */
+async function reasonsOf(admin: AdminClient): Promise<string> {
+  const shards = await shardsOf(admin, keyspace);
+  const whys = await Promise.all(
+    shards.map(async (shard) => ({ shard, why: await admin.whyShard(shard.route?.shard?.shardId ?? 0) })),
+  );
+  return JSON.stringify(whys, null, 1);
+}
 
 t.test('a keyspace grows by its rows and shrinks when they are deleted, and no client notices', async (t) => {
   const cluster = await clusterFor(t, { stores: 4, placementFlags });
@@ -44,7 +53,10 @@ t.test('a keyspace grows by its rows and shrinks when they are deleted, and no c
       'the keyspace has as many shards as it began with',
       async () => ((await shardsOf(admin, keyspace)).length === 2 ? true : null),
       240_000,
-    );
+    ).catch(async (error: unknown) => {
+      t.comment(await reasonsOf(admin));
+      throw error;
+    });
     await load.ackedMore(100);
     t.equal((await shardsOf(admin, keyspace)).length, 2, 'and stays there');
   });
