@@ -6,7 +6,7 @@ import { storePace, TcpStream } from './tcp_stream.js';
 
 /**
  * A client's lines to stores: the frames of Kv.Batch over TCP, at the port at which a store also serves it over gRPC. HTTP/2 took a
- * sixth of the CPU of a put and a fifth of that of a get (docs/benchmarks.md).
+ * tenth of the CPU of a put and a sixth of that of a get (docs/benchmarks.md).
  */
 export function dialFrames(runtime: Runtime): StreamDial {
   return (address) => new FrameChannel(address, runtime);
