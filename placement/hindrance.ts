@@ -34,7 +34,7 @@ export type Hindrance =
   | { readonly kind: 'operatorRunning'; readonly operatorId: number }
   /** A replica lags, or cannot be reached, or is not a voter yet. */
   | { readonly kind: 'unhealthy' }
-  /** It carries so much load that only the scheduler of load moves it. */
+  /** It carries so much load that its leadership goes only where there is less. */
   | { readonly kind: 'hot' }
   /** A new leader of placement waits until every store had the time to report. */
   | { readonly kind: 'unsettled' }
@@ -149,7 +149,7 @@ export function describeHindrance(hindrance: Hindrance, nowMs: number): string {
     case 'unhealthy':
       return 'not all of its replicas are voters that follow closely';
     case 'hot':
-      return 'it carries much load, and only hot-shards moves such a shard';
+      return 'it carries much load, and the other store would have the larger part of it';
     case 'unsettled':
       return 'stores have yet to report to this placement leader';
     case 'noIds':

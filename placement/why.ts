@@ -5,7 +5,13 @@ import { leaderScore, replicaScore } from './choose_target.js';
 import type { Hindrance, Rejection } from './hindrance.js';
 import { checkLimitReached } from './move_limits.js';
 import { describeStep } from './operators/step.js';
-import { fairLeaders, heirsOf, leaderPairHindrance, transferableHindrance } from './schedulers/balance_leaders.js';
+import {
+  fairLeaders,
+  heirHindrance,
+  heirsOf,
+  leaderPairHindrance,
+  transferableHindrance,
+} from './schedulers/balance_leaders.js';
 import { fairShare, movableHindrance, pairHindrance, placeRejection } from './schedulers/balance_replicas.js';
 import { evictionReason } from './schedulers/evict_leaders.js';
 import type { SchedulerContext } from './schedulers/scheduler.js';
@@ -94,7 +100,7 @@ function whyLeaderStays({ scheduling, balance }: WhyContext, shard: ShardRecord)
   const heir = largest(heirsOf(scheduling, shard, source), (load) => -leaderScore(load));
   if (heir === null) return { by, wants: '', hindrance: { kind: 'noHeir' } };
   const stores = [...loads.values()].filter((load) => load.acceptsLeaders);
-  const hindrance = leaderPairHindrance(scheduling, source, heir, fairLeaders(stores));
+  const hindrance = heirHindrance(scheduling, shard, source, heir, fairLeaders(stores));
   const wants = `hand the leadership to store ${heir.store.storeId}, if this shard's turn comes`;
   return { by, wants: hindrance?.kind === 'tolerance' ? '' : wants, hindrance };
 }

@@ -10,7 +10,10 @@ import type { StoreLoad } from '../store_loads.js';
 import type { NextPlan, Round, Scheduler, SchedulerContext } from './scheduler.js';
 import { evenEnough, planRound } from './scheduler.js';
 
-/** Makes leaders per unit of weight equal, by transfers alone. */
+/**
+ * Makes leaders per unit of weight equal, by transfers alone. A hot shard goes only if no other does, and only where it makes
+ * load more even as well, or the scheduler of load would take it back.
+ */
 export const balanceLeaders: Scheduler = {
   name: 'balance-leaders',
   schedule(context): Round {
@@ -82,21 +85,28 @@ function findTransfer(
 ): OperatorPlan | null {
   const { view, cursors } = context;
   const from = source.store.storeId;
+  let hot: OperatorPlan | null = null;
   for (const shardId of cursors.through(`transfer ${from}`, view.leaders.ledBy(from))) {
     if (taken.has(shardId)) continue;
     const shard = view.state.shard(shardId);
     if (shard === undefined || transferableHindrance(context, shard) !== null) continue;
     const heir = smallestHeir(context, shard, source, fair);
     if (heir === null) continue;
-    return {
-      shardId,
-      kind: 'balance-leader',
-      source: 'scheduler',
-      steps: [{ kind: 'transferLeader', storeId: heir.store.storeId }],
-      reason: `store ${from} leads ${source.leaders} shards, store ${heir.store.storeId} leads ${heir.leaders}`,
-    };
+    if (!view.isHot(shardId)) return transferOf(shardId, source, heir);
+    hot ??= transferOf(shardId, source, heir);
   }
-  return null;
+  return hot;
+}
+
+function transferOf(shardId: number, source: StoreLoad, heir: StoreLoad): OperatorPlan {
+  const [from, to] = [source.store.storeId, heir.store.storeId];
+  return {
+    shardId,
+    kind: 'balance-leader',
+    source: 'scheduler',
+    steps: [{ kind: 'transferLeader', storeId: to }],
+    reason: `store ${from} leads ${source.leaders} shards, store ${to} leads ${heir.leaders}`,
+  };
 }
 
 /** Why balance leaves the shard's leader where it is; null: it may go. */
@@ -106,8 +116,21 @@ export function transferableHindrance(
 ): Hindrance | null {
   const held = operators.transferHindrance(shard.shardId, view.nowMs);
   if (held !== null) return held;
-  if (view.isHot(shard.shardId)) return { kind: 'hot' };
   return isJoint(shard) ? { kind: 'unhealthy' } : null;
+}
+
+/** Why the shard's leadership does not go from one store to the other; null: it may. */
+export function heirHindrance(
+  context: Pick<SchedulerContext, 'view' | 'limits'>,
+  shard: ShardRecord,
+  source: StoreLoad,
+  heir: StoreLoad,
+  fair: number,
+): Hindrance | null {
+  const held = leaderPairHindrance(context, source, heir, fair);
+  if (held !== null || !context.view.isHot(shard.shardId)) return held;
+  const work = context.view.workOf(shard.shardId);
+  return source.work - work < heir.work + work ? { kind: 'hot' } : null;
 }
 
 /** The store with the smallest share that may lead the shard, if that is worth a transfer. */
@@ -119,7 +142,7 @@ function smallestHeir(
 ): StoreLoad | null {
   let smallest: StoreLoad | null = null;
   for (const load of heirsOf(context, shard, source)) {
-    if (leaderPairHindrance(context, source, load, fair) !== null) continue;
+    if (heirHindrance(context, shard, source, load, fair) !== null) continue;
     if (smallest === null || leaderScore(load) < leaderScore(smallest)) smallest = load;
   }
   return smallest;

@@ -25,7 +25,8 @@ export const balanceReplicas: Scheduler = {
     if (isRepairing(context)) return { plans: [], hindrance: { kind: 'order', first: 'repair' } };
     let hindrance: Hindrance | null = null;
     // Moving a leader costs a transfer as well, so followers of other stores go before the leaders of the fullest one. A shard
-    // of a keyspace that the target has little of goes before others, so that each keyspace is spread, too.
+    // of a keyspace that the target has little of goes before others, so that each keyspace is spread, too. Hot shards come
+    // last, as a copy of them costs most, but they do go: where all shards are hot, a new store would stay empty.
     for (const choice of choices) {
       // Each has its own share, or one that finds nothing would keep the next from looking.
       context.cursors.refill();
@@ -49,12 +50,15 @@ interface Choice {
   readonly name: string;
   readonly leaders: boolean;
   readonly spreads: boolean;
+  readonly hot: boolean;
 }
 
 const choices: readonly Choice[] = [
-  { name: 'spreading followers', leaders: false, spreads: true },
-  { name: 'followers', leaders: false, spreads: false },
-  { name: 'leaders', leaders: true, spreads: false },
+  { name: 'spreading followers', leaders: false, spreads: true, hot: false },
+  { name: 'followers', leaders: false, spreads: false, hot: false },
+  { name: 'leaders', leaders: true, spreads: false, hot: false },
+  { name: 'hot followers', leaders: false, spreads: false, hot: true },
+  { name: 'hot leaders', leaders: true, spreads: false, hot: true },
 ];
 
 function nextMove(context: SchedulerContext, choice: Choice, taken: ReadonlySet<number>): NextPlan {
@@ -129,6 +133,7 @@ function findMove(
   const from = source.store.storeId;
   for (const shardId of cursors.through(`move ${choice.name} ${from}`, view.state.shardIdsOn(from))) {
     if (taken.has(shardId) || (view.leaderOf(shardId)?.leaderStoreId === from) !== choice.leaders) continue;
+    if (view.isHot(shardId) !== choice.hot) continue;
     const shard = view.state.shard(shardId);
     if (shard === undefined || movableHindrance(context, shard) !== null) continue;
     for (const target of targets) {
@@ -148,7 +153,6 @@ export function movableHindrance(
 ): Hindrance | null {
   const held = operators.moveHindrance(shard.shardId, view.nowMs);
   if (held !== null) return held;
-  if (view.isHot(shard.shardId)) return { kind: 'hot' };
   // Learners that someone asked for stay where they are; any other is about to become something else.
   if (!view.isHealthy(shard) || shard.replicas.some((r) => r.role !== ReplicaRole.VOTER)) return { kind: 'unhealthy' };
   return null;

@@ -74,16 +74,17 @@ function findMove(
   const { view, cursors } = context;
   const swaps = maySwap(context, keyspaceId, source, target);
   const from = source.store.storeId;
-  let leading: ShardRecord | null = null;
+  let costly: ShardRecord | null = null;
   for (const shardId of cursors.through(`scatter ${keyspaceId} ${from}`, view.state.shardIdsOn(from))) {
     const shard = view.state.shard(shardId);
     if (shard?.keyspaceId !== keyspaceId || replicaOn(shard, from)?.role !== ReplicaRole.VOTER) continue;
     if (!swaps && !staysEven(view, shardId, source, target, fair)) continue;
     if (movableHindrance(context, shard) !== null || placeRejection(context, shard, source, target) !== null) continue;
-    if (view.leaderOf(shardId)?.leaderStoreId !== from) return moveOf(context, shard, source, target);
-    leading ??= shard;
+    const isCheap = view.leaderOf(shardId)?.leaderStoreId !== from && !view.isHot(shardId);
+    if (isCheap) return moveOf(context, shard, source, target);
+    costly ??= shard;
   }
-  return leading === null ? null : moveOf(context, leading, source, target);
+  return costly === null ? null : moveOf(context, costly, source, target);
 }
 
 /** After the move the stores are still as even as balance wants them: it undoes nothing. */
