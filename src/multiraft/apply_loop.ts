@@ -48,6 +48,8 @@ export class ApplyLoop implements TickWork {
   private writing = 0;
   /** The batch that passes share, and the groups whose state machines have not closed it yet. */
   private open: EngineBatch | null = null;
+  /** The engine has seen the open batch, and wants it. */
+  private isHeld = false;
   private owing: Peer[] = [];
   private evaluating = false;
 
@@ -219,6 +221,7 @@ export class ApplyLoop implements TickWork {
     this.evaluating = false;
     const { heldOperations, heldBytes } = this.host.options.limits;
     if (isPlain && batch.count < heldOperations && batch.bytes < heldBytes) {
+      this.isHeld = true;
       this.host.engine.hold(batch, this.closeNow);
     } else {
       this.writeOut(batch, pass);
@@ -258,7 +261,9 @@ export class ApplyLoop implements TickWork {
       peer.stateMachine.finishBatch(pass);
     }
     this.host.counters.applyBatches++;
-    if (batch.count === 0) return;
+    // One that is held is written even if there is nothing in it, as when its groups are just being destroyed.
+    if (batch.count === 0 && !this.isHeld) return;
+    this.isHeld = false;
     this.writing++;
     this.host.engine.write(batch).then(
       () => {

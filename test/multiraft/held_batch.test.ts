@@ -73,3 +73,21 @@ t.test('what was held when the power failed is applied again from the log', asyn
   t.same(values, ['v', 'v', 'v', 'v']);
   await cluster.close();
 });
+
+// What a store's replica does between the moment it is taken out and the end of its group (simulator, seed 175 at 25e0482).
+t.test(
+  'a batch into which a group that is being destroyed puts nothing is given back when the engine asks',
+  async (t) => {
+    const cluster = await loneGroups({});
+    const { store, fatals } = cluster.host(1);
+    const machine = cluster.machine(1, 1);
+    machine.takenOut = true;
+    await setOne(cluster, 1, 'a');
+    await cluster.clock.resolve(store.sync());
+    await setOne(cluster, 2, 'a');
+    await cluster.clock.resolve(store.sync());
+    t.equal(await cluster.clock.resolve(cluster.read(1, 2, 'a')), 'v');
+    t.same(fatals, []);
+    await cluster.close();
+  },
+);

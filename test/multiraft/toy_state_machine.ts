@@ -79,6 +79,8 @@ export class ToyStateMachine implements StateMachine {
   /** Of the snapshots that it writes and reads. */
   snapshotFormatVersion = 1;
   readonly snapshotChunkRows: number;
+  /** It is being destroyed: nothing is applied to it, nor written for it, any more. */
+  takenOut = false;
 
   constructor(engine: Engine, record: ToyRecord, snapshotChunkRows = 2) {
     this.engine = engine;
@@ -97,6 +99,7 @@ export class ToyStateMachine implements StateMachine {
 
   apply(index: number, term: number, commands: readonly Command[], ctx: ApplyContext): readonly unknown[] {
     this.record = { ...this.record, index, term };
+    if (this.takenOut) return commands.map(() => null);
     this.applied.push({ index, commands: commands.length });
     return commands.map(({ bytes }) => {
       const command = JSON.parse(bytes.toString()) as ToyCommand;
@@ -135,6 +138,7 @@ export class ToyStateMachine implements StateMachine {
   }
 
   finishBatch(ctx: ApplyContext): void {
+    if (this.takenOut) return;
     this.batches++;
     this.writeRecord(ctx.batch);
   }

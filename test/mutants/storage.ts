@@ -253,4 +253,19 @@ const restartFaults: readonly Mutant[] = [
   ),
 ];
 
-export const storage: readonly Mutant[] = [...asyncFaults, ...snapshotFaults, ...restartFaults];
+const applyFaults: readonly Mutant[] = [
+  {
+    name: 'held-batch-with-nothing-in-it-is-not-written',
+    breaks: 'engine.ts hold: whoever holds a batch writes it when it is asked for (simulator, seed 175 at 25e0482)',
+    edits: [
+      {
+        file: 'src/multiraft/apply_loop.ts',
+        find: 'if (batch.count === 0 && !this.isHeld) return;',
+        replace: 'if (batch.count === 0) return;',
+      },
+    ],
+    killedBy: ['multiraft/held_batch'],
+  },
+];
+
+export const storage: readonly Mutant[] = [...asyncFaults, ...snapshotFaults, ...restartFaults, ...applyFaults];
