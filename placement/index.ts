@@ -53,7 +53,8 @@
  * Members come and go (membership.ts): who shall belong to the group is a record in the state, who does is the group's
  * configuration, and the leader brings the second in line with the first, one server at a time (member_changes.ts). A new
  * member learns from the others who it is (join_cluster.ts) and gets a snapshot; one that was removed asks the others
- * and ends (removal_watch.ts). The list goes to stores and clients with what they are sent anyway, numbered, so that a late one
+ * and ends (removal_watch.ts). One that was away while those that it knew were replaced is told of the present ones
+ * (member_notices.ts). The list goes to stores and clients with what they are sent anyway, numbered, so that a late one
  * changes nothing. Stores report the number of theirs; a member is not removed while one of them knows no voter that stays
  * (member_removals.ts, untold_stores.ts).
  *

@@ -166,6 +166,8 @@ export const memberLagMax = 32;
 /** How often a leader looks whether the group is as wanted, and a member without a leader whether it was removed. */
 export const memberCheckMs = 500;
 export const removalCheckMs = 2_000;
+/** How often a member tells others that it has no connection with who the members are, and how long it waits for each. */
+export const memberNoticeMs = 2_000;
 /** How long a member that joins waits for each of the members that it was told of, how often it asks them, and its pause. */
 export const joinAttemptMs = 2_000;
 export const joinAttemptsMax = 5;

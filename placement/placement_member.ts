@@ -15,6 +15,7 @@ import type { LeaderWorkSettings } from './leader_work.js';
 import { LeaderWork } from './leader_work.js';
 import { leadRetryMs } from './limits.js';
 import type { MemberChange } from './member_changes.js';
+import { MemberNotices } from './member_notices.js';
 import type { MemberAddress, MemberLines } from './member_lines.js';
 import { Membership } from './membership.js';
 import { PlacementStateMachine } from './placement_state_machine.js';
@@ -80,6 +81,7 @@ export class PlacementMember {
   private work: LeaderWork | null = null;
   private membership: Membership | null = null;
   private removalWatch: RemovalWatch | null = null;
+  private notices: MemberNotices | null = null;
   private readonly peers = new Map<number, string>();
   private retry: TimerHandle | null = null;
   private closed = false;
@@ -87,6 +89,8 @@ export class PlacementMember {
   /** Members that are not recorded yet, or, in one that joins, all of them until its first snapshot. */
   private firstMembers: readonly MemberAddress[];
   private firstMembersVersion = 0;
+  /** A newer list of the members than the state has, from one of them; null: none was heard of. */
+  private newerList: MemberList | null = null;
 
   private constructor(options: PlacementMemberOptions, host: MultiRaft, group: Group, machine: PlacementStateMachine) {
     const { runtime, logger, lines } = options;
@@ -160,25 +164,43 @@ export class PlacementMember {
 
   async start(): Promise<void> {
     await this.host.start();
-    const { runtime, lines, memberId, joined, removed } = this.options;
+    const { runtime, logger, lines, memberId, joined, transport, removed } = this.options;
     this.removalWatch = new RemovalWatch({
       runtime,
       lines,
       ownId: memberId,
       clusterId: () => (this.state.clusterId === 0 ? (joined?.clusterId ?? 0) : this.state.clusterId),
-      members: () => this.members(),
+      members: () => this.others(),
       isDoubtful: () => this.leaderId() === 0 || !this.isInGroup(),
       told: (list) => this.told(list),
       removed,
     });
+    this.notices = new MemberNotices({
+      runtime,
+      logger,
+      lines,
+      ownId: memberId,
+      clusterId: () => this.state.clusterId,
+      list: () => this.memberList(),
+      isConnected: (id) => transport.isConnected(id),
+    });
     this.roleChanged();
   }
 
-  /** The members as another tells them: known until this one has a state of its own, which says it for good. */
-  private told(list: MemberList): void {
-    if (this.machine.applied !== null || list.version <= this.firstMembersVersion) return;
-    this.firstMembersVersion = list.version;
-    this.firstMembers = list.members.map(({ memberId, address }) => ({ id: memberId, address }));
+  /**
+   * The members as another tells them: those are the members until this one has a state of its own, which says it for good. One whose
+   * state is older than the list talks to the new ones as well, until they have brought its state up to date.
+   */
+  told(list: MemberList): void {
+    if (this.machine.applied !== null) {
+      const known = this.newerList?.version ?? this.state.metaRecord.membersVersion;
+      if (list.version <= known) return;
+      this.newerList = list;
+    } else {
+      if (list.version <= this.firstMembersVersion) return;
+      this.firstMembersVersion = list.version;
+      this.firstMembers = addressesOf(list);
+    }
     this.followMembers();
   }
 
@@ -257,11 +279,19 @@ export class PlacementMember {
     );
   }
 
+  /** Whom this member talks to: its state's members, and those that it has heard of since. */
+  private others(): readonly MemberAddress[] {
+    const { membersVersion } = this.state.metaRecord;
+    if (this.newerList !== null && this.newerList.version <= membersVersion) this.newerList = null;
+    const newer = this.newerList === null ? [] : addressesOf(this.newerList);
+    const unheard = this.members().filter(({ id }) => !newer.some((m) => m.id === id));
+    return [...unheard, ...newer].filter(({ id }) => id !== this.options.memberId);
+  }
+
   /** Members were recorded, moved or forgotten: transport and lines follow. */
   private followMembers(): void {
-    const { transport, lines, memberId } = this.options;
-    const wanted = new Map(this.members().map((m) => [m.id, m.address]));
-    wanted.delete(memberId);
+    const { transport, lines } = this.options;
+    const wanted = new Map(this.others().map((m) => [m.id, m.address]));
     for (const [id, address] of wanted) {
       if (this.peers.get(id) === address) continue;
       this.peers.set(id, address);
@@ -298,6 +328,7 @@ export class PlacementMember {
     this.closed = true;
     this.retry?.cancel();
     this.removalWatch?.close();
+    this.notices?.close();
     this.mirror.follow(0);
     this.stopLeading();
     this.feed.endAll();
@@ -440,3 +471,7 @@ function toError(error: unknown): Error {
 }
 
 const none = Buffer.alloc(0);
+
+function addressesOf(list: MemberList): MemberAddress[] {
+  return list.members.map(({ memberId, address }) => ({ id: memberId, address }));
+}

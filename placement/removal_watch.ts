@@ -22,7 +22,8 @@ export interface RemovalWatchOptions {
 /**
  * Finds out that this member was removed. A group sends nothing to whom it has removed, so one that hears of no leader
  * asks the others. Proof is a list of the same cluster that knows of this member's id and does not have it any more. Any other list is
- * of use to one that has no state yet: it may have been started with members that all went since.
+ * of use, too: to one that has no state yet, which may have been started with members that all went since, and to one whose
+ * state is so old that it does not know the present leader.
  */
 export class RemovalWatch {
   private readonly options: RemovalWatchOptions;

@@ -6,7 +6,7 @@ import { lagOf } from '../member_changes.js';
 import type { PlacementMember } from '../placement_member.js';
 import { WireFault } from '../wire_fault.js';
 import type { LeaderContext } from './unary.js';
-import { atLeader } from './unary.js';
+import { atLeader, local } from './unary.js';
 
 /** Who belongs to the placement group: asked for here, carried out by the leader's Membership. */
 export function membersService(member: PlacementMember): MembersServer {
@@ -26,6 +26,10 @@ export function membersService(member: PlacementMember): MembersServer {
       const { voters } = member.groupStatus().confState;
       await ctx.work.removals.remove(memberId, { voters, force });
       if (wait) await until(ctx, () => member.state.members.get(memberId) === undefined);
+      return {};
+    }),
+    tell: local(member, methods.tell, ({ list }) => {
+      if (list !== undefined) member.told(list);
       return {};
     }),
   };

@@ -235,4 +235,20 @@ const sessionFaults: readonly Mutant[] = [
   },
 ];
 
-export const membership: readonly Mutant[] = [...changeFaults, ...quorumFaults, ...sessionFaults];
+const placementFaults: readonly Mutant[] = [
+  {
+    name: 'member-with-an-old-list-does-not-dial-the-new-members',
+    breaks:
+      'a member is found by the others after all that it knew were replaced (simulator, seeds 8, 18 and 268 at 25e0482)',
+    edits: [
+      {
+        file: 'placement/placement_member.ts',
+        find: 'this.newerList = list;',
+        replace: '',
+      },
+    ],
+    killedBy: ['placement/membership'],
+  },
+];
+
+export const membership: readonly Mutant[] = [...changeFaults, ...quorumFaults, ...sessionFaults, ...placementFaults];

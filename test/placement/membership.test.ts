@@ -11,12 +11,20 @@ t.setTimeout(280_000);
 
 /** Adds a member and starts its machine, until it votes. */
 async function grow(group: PlacementGroup): Promise<PlacementMachine> {
+  const machine = await growByOne(group);
+  await group.untilVoters(group.running);
+  return machine;
+}
+
+/** The same while others are down. */
+async function growByOne(group: PlacementGroup): Promise<PlacementMachine> {
   const machine = group.newMachine();
   const admin = await group.admin(group.leader);
   await group.clock.resolve(admin.addMember(machine.name));
   machine.boot();
   await group.clock.until(() => machine.state === 'running', 'it joins');
-  await group.untilVoters(group.running);
+  const votes = (): boolean => group.memberOf(machine).groupStatus().confState.voters.includes(machine.memberId);
+  await group.clock.until(votes, 'it votes');
   admin.close();
   return machine;
 }
@@ -117,6 +125,37 @@ t.test('a removal that would take the majority waits, and says for what', async 
   await clock.until(() => two.wasRemoved, 'it leaves once the other is back');
   await group.untilVoters([group.leader, one]);
 });
+
+t.test(
+  'a member that was away while all that it knew were replaced is found, also when its vote is needed',
+  async (t) => {
+    const group = await PlacementGroup.start(3);
+    const { clock } = group;
+    const away = must(group.others[0], 'a follower');
+    const replaced = group.running.filter((machine) => machine !== away);
+    away.powerCut();
+    const joined = [await growByOne(group), await growByOne(group)];
+    for (const machine of replaced) {
+      const admin = await group.admin(must(joined[0], 'a new member'));
+      await clock.resolve(admin.removeMember(machine.memberId, true));
+      await clock.until(() => machine.wasRemoved, 'it leaves');
+      admin.close();
+      await group.untilLed();
+    }
+    const meta = await group.meta(group.others[0]);
+    await clock.resolve(meta.set('before', '1'));
+    group.leader.powerCut();
+    away.boot();
+    const leader = await group.untilLed();
+    await clock.until(() => group.memberOf(away).leaderId() === leader.memberId, 'it follows the new leader');
+    await clock.resolve(meta.set('after', '2'));
+    await clock.until(
+      () => group.memberOf(away).state.metadata.get('after') !== undefined,
+      'it has what was written since',
+    );
+    t.equal(group.memberOf(away).state.metadata.get('before')?.value.toString(), '1');
+  },
+);
 
 t.test('all members are replaced one after the other while a client writes, and nothing is lost', async (t) => {
   const group = await PlacementGroup.start(3);

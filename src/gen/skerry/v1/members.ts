@@ -115,6 +115,17 @@ export interface MembersRemoveResponse {
   error: Error | undefined;
 }
 
+/** MembersTellRequest names the present members. */
+export interface MembersTellRequest {
+  clusterId: number;
+  list: MemberList | undefined;
+}
+
+/** MembersTellResponse says nothing more. */
+export interface MembersTellResponse {
+  error: Error | undefined;
+}
+
 function createBaseMemberAddress(): MemberAddress {
   return { memberId: 0, address: '' };
 }
@@ -826,6 +837,128 @@ export const MembersRemoveResponse: MessageFns<MembersRemoveResponse> = {
   },
 };
 
+function createBaseMembersTellRequest(): MembersTellRequest {
+  return { clusterId: 0, list: undefined };
+}
+
+export const MembersTellRequest: MessageFns<MembersTellRequest> = {
+  encode(message: MembersTellRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== 0) {
+      writer.uint32(8).uint64(message.clusterId);
+    }
+    if (message.list !== undefined) {
+      MemberList.encode(message.list, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MembersTellRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMembersTellRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clusterId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.list = MemberList.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MembersTellRequest>, I>>(base?: I): MembersTellRequest {
+    return MembersTellRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MembersTellRequest>, I>>(object: I): MembersTellRequest {
+    const message = createBaseMembersTellRequest();
+    message.clusterId = object.clusterId ?? 0;
+    message.list = object.list !== undefined && object.list !== null ? MemberList.fromPartial(object.list) : undefined;
+    return message;
+  },
+};
+
+function createBaseMembersTellResponse(): MembersTellResponse {
+  return { error: undefined };
+}
+
+export const MembersTellResponse: MessageFns<MembersTellResponse> = {
+  encode(message: MembersTellResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Error.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MembersTellResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error('protobuf decode recursion limit exceeded');
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMembersTellResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Error.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MembersTellResponse>, I>>(base?: I): MembersTellResponse {
+    return MembersTellResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MembersTellResponse>, I>>(object: I): MembersTellResponse {
+    const message = createBaseMembersTellResponse();
+    message.error = object.error !== undefined && object.error !== null ? Error.fromPartial(object.error) : undefined;
+    return message;
+  },
+};
+
 /** Members changes who belongs to the placement group, while it runs. Any member answers. */
 export type MembersService = typeof MembersService;
 export const MembersService = {
@@ -866,6 +999,16 @@ export const MembersService = {
       Buffer.from(MembersRemoveResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): MembersRemoveResponse => MembersRemoveResponse.decode(value),
   },
+  /** Tell is a member's, to one that it has no connection with: that one may know older members only, and whom to dial no longer. */
+  tell: {
+    path: '/skerry.v1.Members/Tell' as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MembersTellRequest): Buffer => Buffer.from(MembersTellRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MembersTellRequest => MembersTellRequest.decode(value),
+    responseSerialize: (value: MembersTellResponse): Buffer => Buffer.from(MembersTellResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MembersTellResponse => MembersTellResponse.decode(value),
+  },
 } as const;
 
 export interface MembersServer extends UntypedServiceImplementation {
@@ -881,6 +1024,8 @@ export interface MembersServer extends UntypedServiceImplementation {
    * while a store has heard of no voter that stays, unless it is forced.
    */
   remove: handleUnaryCall<MembersRemoveRequest, MembersRemoveResponse>;
+  /** Tell is a member's, to one that it has no connection with: that one may know older members only, and whom to dial no longer. */
+  tell: handleUnaryCall<MembersTellRequest, MembersTellResponse>;
 }
 
 export interface MembersClient extends Client {
@@ -937,6 +1082,22 @@ export interface MembersClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: MembersRemoveResponse) => void,
+  ): ClientUnaryCall;
+  /** Tell is a member's, to one that it has no connection with: that one may know older members only, and whom to dial no longer. */
+  tell(
+    request: MembersTellRequest,
+    callback: (error: ServiceError | null, response: MembersTellResponse) => void,
+  ): ClientUnaryCall;
+  tell(
+    request: MembersTellRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: MembersTellResponse) => void,
+  ): ClientUnaryCall;
+  tell(
+    request: MembersTellRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MembersTellResponse) => void,
   ): ClientUnaryCall;
 }
 
