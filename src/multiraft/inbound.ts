@@ -89,7 +89,10 @@ export class Inbound implements TransportHandlers {
     }
     if (this.isUnheard(fromHost, message)) return;
     const peer = this.peerFor(fromHost, groupId, message);
-    if (asksForVote(message)) this.checkStranger(fromHost, groupId, message, peer);
+    if (asksForVote(message)) {
+      this.checkStranger(fromHost, groupId, message, peer);
+      if (peer?.knows(message.from) === true) this.campaigns.candidateHeard(peer, message);
+    }
     peer?.deliver(fromHost, message);
   }
 

@@ -101,6 +101,11 @@ export class RawNode {
     return this.core.log.term(index);
   }
 
+  /** True: a candidate with this last entry may have this replica's vote, as far as their logs go (Raft §5.4.1). */
+  isUpToDate(index: number, term: number): boolean {
+    return this.core.log.isUpToDate(index, term);
+  }
+
   /** Someone who knows says that the entry of this index and term is committed (INV-3: then so is all before it). */
   learnCommit(index: number, term: number): void {
     this.core.log.maybeCommit(index, term);
@@ -113,6 +118,7 @@ export class RawNode {
 
   /** Campaigns as if the election timer had fired; does nothing where it would not. */
   campaign(): void {
+    this.core.electionElapsed = 0;
     maybeCampaign(this.core, false);
   }
 
@@ -258,6 +264,14 @@ export class RawNode {
   setElectionPriority(priority: number): void {
     checkElectionPriority(priority);
     this.core.electionPriority = priority;
+  }
+
+  /** Its host has it campaign in `ticks`: its own timer starts anew, for that much longer. */
+  postponeElection(ticks: number): void {
+    const { core } = this;
+    core.electionElapsed = 0;
+    core.drawElectionTimeout();
+    core.electionTimeout += ticks;
   }
 
   /** The election timeout in ticks until the next role change: for a host that must not campaign for now, and for tests. */

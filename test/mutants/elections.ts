@@ -240,4 +240,43 @@ const campaignFaults: readonly Mutant[] = [
   ),
 ];
 
-export const elections: readonly Mutant[] = [...electionFaults, ...campaignFaults];
+const lostHostFaults: readonly Mutant[] = [
+  {
+    name: 'candidates-of-a-lost-host-are-not-noticed',
+    breaks: 'Raft §5.2: two candidates of one group split its vote',
+    edits: [
+      {
+        file: 'src/multiraft/inbound.ts',
+        find: 'if (peer?.knows(message.from) === true) this.campaigns.candidateHeard(peer, message);',
+        replace: '',
+      },
+    ],
+    killedBy: ['multiraft/hibernation'],
+  },
+  {
+    name: 'second-replica-does-not-wait-for-all-of-the-first',
+    breaks: 'Raft §5.2: two candidates of one group split its vote',
+    edits: [
+      {
+        file: 'src/multiraft/early_campaigns.ts',
+        find: 'firstDone + rank * rankTicks',
+        replace: 'dueTick + rank * rankTicks',
+      },
+    ],
+    killedBy: ['multiraft/hibernation'],
+  },
+  {
+    name: 'own-timer-runs-beside-the-planned-campaign',
+    breaks: 'Raft §5.2: two candidates of one group split its vote',
+    edits: [
+      {
+        file: 'src/multiraft/early_campaigns.ts',
+        find: '    if (!host.diskStalled) peer.core.postponeElection(dueTick - host.tick);\n',
+        replace: '',
+      },
+    ],
+    killedBy: ['multiraft/hibernation'],
+  },
+];
+
+export const elections: readonly Mutant[] = [...electionFaults, ...campaignFaults, ...lostHostFaults];

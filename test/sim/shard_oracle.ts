@@ -16,10 +16,10 @@ const positionsMax = 4_096;
  */
 export class ShardOracle {
   private readonly checksums = new Map<number, Map<number, { readonly sum: string; readonly by: string }>>();
-  /** Shards of which some replica has seen that they became a part of another one. */
-  private readonly takenIn = new Set<number>();
-  /** The version with which a shard was last seen to wait for its merge. */
-  private readonly waitingVersions = new Map<number, number>();
+  /** Shards of which some replica has seen that they became a part of another one, with the version that this one has had since. */
+  private readonly takenIn = new Map<number, number>();
+  /** Versions with which shards were seen to wait for a merge, by shard and by the version that the other one would have after it. */
+  private readonly waits = new Map<string, number>();
   compared = 0;
 
   get mergedCount(): number {
@@ -40,14 +40,21 @@ export class ShardOracle {
   }
 
   private noteMerges({ shardId, merge, epoch }: Shard): void {
-    for (const gone of merge?.merged ?? []) this.takenIn.add(gone.shardId);
-    if (merge?.into !== undefined) this.waitingVersions.set(shardId, epoch?.version ?? 0);
+    for (const gone of merge?.merged ?? []) this.takenIn.set(gone.shardId, gone.version);
+    if (merge?.into === undefined) return;
+    const waiting = epoch?.version ?? 0;
+    const after = Math.max(waiting, merge.into.epoch?.version ?? 0) + 1;
+    this.waits.set(`${shardId}/${after}`, waiting);
   }
 
-  /** INV-46: a shard that became a part of another one was not given its keys back. */
+  /**
+   * INV-46: a shard that became a part of another one was not given its keys back. What counts is the wait that led to the merge: the
+   * versions between earlier ones, which were taken back, are those of replicas that lag.
+   */
   private checkMerged(name: string, { shardId, epoch }: Shard): void {
-    const waited = this.waitingVersions.get(shardId);
-    if (!this.takenIn.has(shardId) || waited === undefined || (epoch?.version ?? 0) <= waited) return;
+    const after = this.takenIn.get(shardId);
+    const waited = after === undefined ? undefined : this.waits.get(`${shardId}/${after}`);
+    if (waited === undefined || (epoch?.version ?? 0) <= waited) return;
     throw new SafetyError(`${name} serves shard ${shardId}, which became a part of another one`);
   }
 
