@@ -12,7 +12,17 @@ const testTimeoutMs = 180_000;
 const heapMaxMib = 512;
 
 /** What a workspace has: the sources, and those tests that mutants are run with. */
-const folders = ['src', 'test/raft', 'test/multiraft', 'test/support'];
+const folders = [
+  'src',
+  'store',
+  'placement',
+  'test/raft',
+  'test/multiraft',
+  'test/placement',
+  'test/sim',
+  'test/linearizability',
+  'test/support',
+];
 
 export type TestOutcome =
   | { readonly kind: 'passed' }
