@@ -6,9 +6,8 @@ import { ClusterView } from '../placement/cluster_view.js';
 import { LeaderTable } from '../placement/leader_table.js';
 import { ClusterState } from '../placement/state/cluster_state.js';
 import { toShardRecord } from '../placement/state/records.js';
-import { simCases } from '../test/placement/simulator/cases.js';
 import { evenCluster } from '../test/placement/simulator/even_cluster.js';
-import { runCase } from '../test/placement/simulator/sim_case.js';
+import { printCases } from '../test/placement/simulator/print_cases.js';
 import { machineShape } from './support/process_cpu.js';
 import { showSpread, spreadOf } from './support/spread.js';
 
@@ -37,24 +36,6 @@ export async function run(args: string[]): Promise<void> {
   printDecisions(Number(values.shards), Number(values.rounds));
   printHeartbeats(Number(values.heartbeats));
   return Promise.resolve();
-}
-
-function printCases(only: string | undefined): void {
-  const percent = (part: number): string => (Number.isNaN(part) ? '-' : `${(part * 100).toFixed(1)}%`);
-  for (const simCase of simCases) {
-    if (only !== undefined && only !== simCase.name) continue;
-    const found = runCase(simCase);
-    const { moves, leastMoves, movedTwice, transfers, restAfterMs } = found;
-    console.log(`\n${simCase.name}: ${simCase.about} (${found.stores} stores, ${found.shards} shards)`);
-    console.log(
-      `  moves ${moves}, least possible ${leastMoves}, wasted ${moves - leastMoves}; moved twice ${movedTwice}`,
-    );
-    console.log(`  transfers ${transfers}; at rest after ${(restAfterMs / 1_000).toFixed(0)} s of virtual time`);
-    console.log(
-      `  furthest from a fair share: replicas ${percent(found.replicaSpread)}, leaders ${percent(found.leaderSpread)}, ` +
-        `bytes ${percent(found.byteSpread)}, operations ${percent(found.workSpread)}`,
-    );
-  }
 }
 
 const stores = 10;

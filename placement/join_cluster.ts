@@ -5,7 +5,7 @@ import { RpcError } from '../src/rpc/channel.js';
 import type { Runtime } from '../src/base/runtime.js';
 import { sleep } from '../src/base/runtime.js';
 import { joinAttemptMs, joinAttemptsMax, joinPauseMs } from './limits.js';
-import type { MemberAddress } from './member_lines.js';
+import { addressesOf, type MemberAddress } from './member_lines.js';
 
 /** What a member learns of the cluster that it joins. */
 export interface ClusterToJoin {
@@ -40,7 +40,7 @@ async function askAll(dial: Dial, addresses: readonly string[], ownAddress: stri
     const info = await clusterInfo(dial, address);
     const list = info?.memberList;
     if (info === null || list === undefined || info.clusterId === 0) continue;
-    const members = list.members.map((m) => ({ id: m.memberId, address: m.address }));
+    const members = addressesOf(list);
     const memberId = members.find((m) => m.address === ownAddress)?.id ?? 0;
     known = { clusterId: info.clusterId, transportId: list.transportId, members, memberId };
     // Another one may have heard of the new member already.

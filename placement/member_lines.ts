@@ -1,3 +1,4 @@
+import type { MemberList } from '../src/gen/skerry/v1/members.js';
 import type { WatchRoutesRequest, WatchRoutesResponse } from '../src/gen/skerry/v1/placement.js';
 import { PlacementService } from '../src/gen/skerry/v1/placement.js';
 import type { Dial, RpcChannel, RpcMethod, RpcStream, StreamHandlers } from '../src/rpc/channel.js';
@@ -6,6 +7,11 @@ import type { Dial, RpcChannel, RpcMethod, RpcStream, StreamHandlers } from '../
 export interface MemberAddress {
   readonly id: number;
   readonly address: string;
+}
+
+/** The members that a list names. */
+export function addressesOf({ members }: MemberList): MemberAddress[] {
+  return members.map(({ memberId, address }) => ({ id: memberId, address }));
 }
 
 /** Marks a call that another member passed on: whoever gets it answers it or refuses it, and never passes it on again. */

@@ -16,7 +16,7 @@ import { LeaderWork } from './leader_work.js';
 import { leadRetryMs } from './limits.js';
 import type { MemberChange } from './member_changes.js';
 import { MemberNotices } from './member_notices.js';
-import type { MemberAddress, MemberLines } from './member_lines.js';
+import { addressesOf, type MemberAddress, type MemberLines } from './member_lines.js';
 import { Membership } from './membership.js';
 import { PlacementStateMachine } from './placement_state_machine.js';
 import { Proposer } from './proposer.js';
@@ -471,7 +471,3 @@ function toError(error: unknown): Error {
 }
 
 const none = Buffer.alloc(0);
-
-function addressesOf(list: MemberList): MemberAddress[] {
-  return list.members.map(({ memberId, address }) => ({ id: memberId, address }));
-}

@@ -3,6 +3,8 @@ import { execFileSync, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { simCases } from '../placement/simulator/cases.js';
+import { printCases } from '../placement/simulator/print_cases.js';
 import { findMutant, simMutants } from './mutants.js';
 import type { PlanChange } from './plan.js';
 import type { Outcome } from './simulation.js';
@@ -12,13 +14,15 @@ import { exitCodes } from './verdict.js';
 /**
  * `npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--jobs J] [--trace] [--first] [--mutant NAME]`
  * `npm run sim -- --mutants [--seeds A..B]`: plants each bug of mutants.ts and looks for it; passes if all are found.
+ * `npm run sim -- placement [CASE]`: placement alone, with many stores and shards (test/placement/simulator).
  * --first ends at the first seed that fails. --steps, --stores and --shards take the place of what the seed would choose.
  * Exit codes: 0 all seeds passed, 2 wrong arguments, 10 a crash, 11 a safety violation, 12 no convergence, 13 undecided.
  */
 const usage =
   'usage: npm run sim -- [--seed N | --seeds A..B] [--minutes M] [--jobs J] [--trace] [--first] [--mutant NAME]\n' +
   '                       [--steps K] [--stores S] [--shards H]\n' +
-  '       npm run sim -- --mutants [--seeds A..B]';
+  '       npm run sim -- --mutants [--seeds A..B]\n' +
+  '       npm run sim -- placement [CASE]';
 
 function fail(problem: string): never {
   console.error(`${problem}\n${usage}`);
@@ -55,6 +59,17 @@ function numberOf(value: unknown, name: string, least: number): number {
     : fail(`--${name} is a whole number from ${least} on`);
 }
 
+/** The simulator of placement ends the process. */
+function runPlacement([name, ...rest]: readonly string[]): never {
+  if (rest.length > 0) fail('placement takes one case');
+  const names = simCases.map((simCase) => simCase.name);
+  if (name !== undefined && !names.includes(name)) fail(`no case is named ${name}; there are ${names.join(', ')}`);
+  printCases(name);
+  process.exit(0);
+}
+
+const [, , command, ...rest] = process.argv;
+if (command === 'placement') runPlacement(rest);
 const values = parse();
 const range = /^(\d+)\.\.(\d+)$/.exec(values.seed === undefined ? values.seeds : `${values.seed}..${values.seed}`);
 if (range === null) fail('--seeds is A..B');
